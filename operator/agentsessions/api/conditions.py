@@ -1,0 +1,132 @@
+"""Condition types and reasons, and the table that says which conditions a state has.
+
+The table is kstatus-compatible (https://github.com/kubernetes-sigs/cli-utils/tree/master/pkg/kstatus):
+Reconciling=True means in progress, Stalled=True means failed, Ready=True means current.
+Reconciling and Stalled are abnormal-true: they are absent when there is nothing to say, and never both True.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from enum import StrEnum
+
+from agentsessions.api.status import Condition, ConditionStatus
+
+MAX_MESSAGE = 1024
+
+
+class ConditionType(StrEnum):
+    """Types of conditions that a session can have."""
+
+    READY = "Ready"
+    RECONCILING = "Reconciling"
+    STALLED = "Stalled"
+    ACTIVE = "Active"
+    SUCCEEDED = "Succeeded"
+
+
+class Reason(StrEnum):
+    """Reasons of conditions; one word each, documented in docs/troubleshooting.md."""
+
+    PENDING = "Pending"
+    STARTING = "Starting"
+    RUNNING = "Running"
+    COMPLETED = "Completed"
+    BACK_OFF = "BackOff"
+    UNSCHEDULABLE = "Unschedulable"
+    IMAGE_PULL_FAILED = "ImagePullFailed"
+    SECRET_NOT_FOUND = "SecretNotFound"
+    VOLUME_NOT_READY = "VolumeNotReady"
+    START_FAILED = "StartFailed"
+    POD_REJECTED = "PodRejected"
+    POD_CONFLICT = "PodConflict"
+    TEMPLATE_NOT_FOUND = "TemplateNotFound"
+    INVALID_SPEC = "InvalidSpec"
+    DEADLINE_EXCEEDED = "DeadlineExceeded"
+    BACKOFF_LIMIT_EXCEEDED = "BackoffLimitExceeded"
+    OOM_KILLED = "OOMKilled"
+    EPHEMERAL_STORAGE_EXCEEDED = "EphemeralStorageExceeded"
+    EVICTED = "Evicted"
+    NODE_LOST = "NodeLost"
+    POD_DELETED = "PodDeleted"
+    AGENT_FAILED = "AgentFailed"
+    INTERRUPTED = "Interrupted"
+
+
+class State(StrEnum):
+    """Where a session stands; every state has one row of conditions."""
+
+    PROGRESSING = "Progressing"
+    RUNNING = "Running"
+    SUCCEEDED = "Succeeded"
+    BLOCKED = "Blocked"
+    FAILED = "Failed"
+
+
+_ROWS: dict[State, dict[ConditionType, ConditionStatus]] = {
+    State.PROGRESSING: {
+        ConditionType.READY: "False",
+        ConditionType.RECONCILING: "True",
+        ConditionType.ACTIVE: "False",
+        ConditionType.SUCCEEDED: "Unknown",
+    },
+    State.RUNNING: {
+        ConditionType.READY: "True",
+        ConditionType.ACTIVE: "True",
+        ConditionType.SUCCEEDED: "Unknown",
+    },
+    State.SUCCEEDED: {
+        ConditionType.READY: "True",
+        ConditionType.ACTIVE: "False",
+        ConditionType.SUCCEEDED: "True",
+    },
+    State.BLOCKED: {
+        ConditionType.READY: "False",
+        ConditionType.STALLED: "True",
+        ConditionType.ACTIVE: "False",
+        ConditionType.SUCCEEDED: "Unknown",
+    },
+    State.FAILED: {
+        ConditionType.READY: "False",
+        ConditionType.STALLED: "True",
+        ConditionType.ACTIVE: "False",
+        ConditionType.SUCCEEDED: "False",
+    },
+}
+
+
+def conditions_for(
+    state: State,
+    reason: str,
+    message: str,
+    *,
+    previous: Sequence[Condition],
+    generation: int,
+    now: datetime,
+) -> list[Condition]:
+    """Return the row of conditions of `state`, keeping the transition time of what did not flip."""
+    before = {c.type: c for c in previous}
+    return [
+        _condition(before.get(kind), kind, status, reason, message, generation, now)
+        for kind, status in _ROWS[state].items()
+    ]
+
+
+def _condition(
+    before: Condition | None,
+    kind: str,
+    status: ConditionStatus,
+    reason: str,
+    message: str,
+    generation: int,
+    now: datetime,
+) -> Condition:
+    """Return one condition; its transition time is `now` only if its status flipped."""
+    same = before is not None and before.status == status
+    return Condition(
+        type=kind,
+        status=status,
+        reason=reason,
+        message=message[:MAX_MESSAGE],
+        last_transition_time=before.last_transition_time if same and before else now,
+        observed_generation=generation,
+    )

@@ -1,0 +1,47 @@
+"""The operator's configuration file, which the Helm chart renders from its values."""
+
+from typing import Literal
+
+from pydantic import ConfigDict, Field
+
+from agentsessions.api.base import ApiModel, NamespaceName
+from agentsessions.api.template import AgentOptions, Limits, Resources, TemplateFields
+
+BUILT_IN = TemplateFields(
+    image="ghcr.io/agentsessions/agent:0.1.0",
+    image_pull_policy="IfNotPresent",
+    agent=AgentOptions(max_turns=20),
+    resources=Resources(cpu="1", memory="1Gi", ephemeral_storage="5Gi"),
+    limits=Limits(active_deadline_seconds=3600),
+    content_logging="Omit",
+    termination_grace_period_seconds=30,
+)
+"""What holds when session, template and configuration are all silent (the sizes are H23's starting point)."""
+
+
+class Dns(ApiModel):
+    """Where the cluster's DNS pods are, for the NetworkPolicy."""
+
+    namespace: NamespaceName = "kube-system"
+    pod_labels: dict[str, str] = Field(default={"k8s-app": "kube-dns"})
+    cidrs: list[str] = Field(default=[], description="Further resolvers, for example a node-local cache.")
+
+
+class Backoff(ApiModel):
+    """How long a failed session waits before its next attempt: base, doubled each time, up to a cap."""
+
+    base_seconds: int = Field(10, ge=0, le=3600)
+    max_seconds: int = Field(300, ge=0, le=86_400)
+
+
+class OperatorConfig(ApiModel):
+    """Everything that the operator is told at start."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    defaults: TemplateFields = TemplateFields()
+    dns: Dns = Dns()
+    retry_backoff: Backoff = Backoff()
+    watch_namespaces: list[NamespaceName] = Field(default=[], description="Empty: all namespaces.")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    concurrency: int = Field(16, ge=1, le=256, description="Sessions that are reconciled at the same time.")

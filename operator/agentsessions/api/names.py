@@ -1,0 +1,59 @@
+"""Names, labels and annotations of everything the operator makes; the only place where they are spelled."""
+
+import hashlib
+import json
+from typing import Any
+
+from agentsessions.api.base import GROUP
+
+MANAGED_BY = "agentsessions"
+FIELD_MANAGER = "agentsessions"
+STATUS_FIELD_MANAGER = "agentsessions-status"
+CONTROLLER = f"{GROUP}/operator"
+DEFAULT_TEMPLATE = "default"
+CONTAINER = "agent"
+
+LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
+LABEL_NAME = "app.kubernetes.io/name"
+LABEL_COMPONENT = "app.kubernetes.io/component"
+LABEL_SESSION = f"{GROUP}/session"
+LABEL_SESSION_UID = f"{GROUP}/session-uid"
+LABEL_ATTEMPT = f"{GROUP}/attempt"
+LABEL_NETWORK_POLICY = f"{GROUP}/network-policy"
+ANNOTATION_TEMPLATE_HASH = f"{GROUP}/template-hash"
+
+POD_SELECTOR = f"{LABEL_MANAGED_BY}={MANAGED_BY},{LABEL_SESSION_UID}"
+
+_SLUG_LENGTH = 40
+
+
+def digest(value: Any, length: int = 10) -> str:
+    """Return a short stable hash of a JSON value, safe in names and label values."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def child_name(session: str, uid: str) -> str:
+    """Return the stem of a session's children: readable, a valid DNS label, never shared by two sessions."""
+    slug = session[:_SLUG_LENGTH].replace(".", "-").strip("-")
+    return f"{slug}-{digest(uid, 8)}"
+
+
+def pod_name(session: str, uid: str, attempt: int) -> str:
+    """Return the name of the pod of one attempt; being fixed, it makes a second pod for it impossible."""
+    return f"{child_name(session, uid)}-{attempt}"
+
+
+def network_policy_name(egress: Any) -> str:
+    """Return the name of the NetworkPolicy with these egress rules; sessions with equal needs share it."""
+    return f"agentsessions-{digest(egress)}"
+
+
+def common_labels(component: str) -> dict[str, str]:
+    """Return the labels that every child carries."""
+    return {LABEL_MANAGED_BY: MANAGED_BY, LABEL_NAME: "agentsession", LABEL_COMPONENT: component}
+
+
+def session_labels(session: str, uid: str) -> dict[str, str]:
+    """Return the labels that tie a child to its session."""
+    return common_labels("session") | {LABEL_SESSION: session, LABEL_SESSION_UID: uid}

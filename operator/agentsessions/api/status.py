@@ -1,0 +1,115 @@
+"""What a user reads of a session: conditions first, then facts. Written by the operator only, in one write a pass."""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import Field
+
+from agentsessions.api.base import ApiModel, Json, keyed_by
+
+ConditionStatus = Literal["True", "False", "Unknown"]
+
+
+class Condition(ApiModel):
+    """One observation about the session, in the form that kubectl, kstatus, Flux and Argo CD read."""
+
+    type: str = Field(max_length=316, description="Ready, Reconciling, Stalled, Active or Succeeded.")
+    status: ConditionStatus = Field(description="True, False or Unknown.")
+    reason: str = Field(min_length=1, max_length=1024, description="Why, in one CamelCase word.")
+    message: str = Field(max_length=32768, description="Why, in a sentence for a person.")
+    last_transition_time: datetime = Field(description="When `status` last changed.")
+    observed_generation: int | None = Field(None, ge=0, description="Generation of the spec that this is about.")
+
+
+class Resolved(ApiModel):
+    """What the session runs with, once session, template and the operator's defaults are merged."""
+
+    template: str | None = Field(None, description="AgentTemplate that was used, if any.")
+    template_hash: str | None = Field(None, description="Hash of all merged fields; it changes when any of them does.")
+    image: str | None = Field(None, description="Container image.")
+    model: str | None = Field(None, description="Model; unset means the agent image's own default.")
+    model_base_url: str | None = Field(None, description="Where model calls go.")
+    max_turns: int | None = Field(None, description="Greatest number of turns for one prompt.")
+    cpu: str | None = Field(None, description="CPU limit.")
+    memory: str | None = Field(None, description="Memory limit.")
+    ephemeral_storage: str | None = Field(None, description="Local disk limit.")
+    storage: str | None = Field(None, description="Size of the workspace's claim; unset means a local directory.")
+    runtime_class_name: str | None = Field(None, description="RuntimeClass of the pod.")
+    active_deadline_seconds: int | None = Field(None, description="Wall-clock bound of the session, in seconds.")
+
+
+class Host(ApiModel):
+    """Where the session is, or was last."""
+
+    pod: str = Field(description="Name of the pod.")
+    pod_uid: str | None = Field(None, alias="podUID", description="Its uid: a name can be used again, a uid cannot.")
+    node: str | None = Field(None, description="Node that the pod is bound to.")
+
+
+class Usage(ApiModel):
+    """What the session has used, over all attempts that could report."""
+
+    turns: int = Field(0, description="Model turns, as the SDK counts them.")
+    input_tokens: int = Field(0, description="Tokens sent that were not cached.")
+    output_tokens: int = Field(0, description="Tokens received.")
+    cache_read_tokens: int = Field(0, description="Tokens read from the prompt cache.")
+    cache_creation_tokens: int = Field(0, description="Tokens written to the prompt cache.")
+    cost_usd: str = Field("0", description="Price of all this in US dollars, by the SDK's price list.")
+
+
+class Result(ApiModel):
+    """What the agent answered at the end."""
+
+    text: str = Field("", description="The final answer.")
+    truncated: bool = Field(False, description="True if the answer was too long to be kept whole here.")
+    structured: Json | None = Field(
+        None,
+        description="The answer by `agent.outputSchema`.",
+        json_schema_extra={"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+    )
+    stop_reason: str | None = Field(None, description="Why the model stopped.")
+
+
+class Termination(ApiModel):
+    """How an attempt ended that did not succeed."""
+
+    reason: str = Field(description="Why, in one CamelCase word, for example OOMKilled.")
+    message: str = Field("", description="Why, in a sentence for a person.")
+    exit_code: int | None = Field(None, description="Exit code of the agent's container.")
+    finished_at: datetime | None = Field(None, description="When it ended.")
+    pod: str = Field(description="Pod of that attempt.")
+    pod_uid: str = Field(alias="podUID", description="Uid of that pod.")
+    node: str | None = Field(None, description="Node that it ran on.")
+
+
+class AgentSessionStatus(ApiModel):
+    """Where the session stands."""
+
+    conditions: list[Condition] = Field(
+        default_factory=list,
+        max_length=16,
+        description="Ready: running, or finished well. Reconciling: the operator is at work. Stalled: it cannot go on. "
+        "Active: an agent is running. Succeeded: True or False once finished.",
+        json_schema_extra=keyed_by("type"),
+    )
+    observed_generation: int | None = Field(None, ge=0, description="Generation of the spec that this status is about.")
+    session_id: str | None = Field(None, description="The SDK's session id, a UUID. It never changes.")
+    resolved: Resolved | None = Field(None, description="What the session runs with after merging.")
+    host: Host | None = Field(None, description="Where the session is, or was last.")
+    usage: Usage | None = Field(None, description="Turns, tokens and cost.")
+    result: Result | None = Field(None, description="What the agent answered.")
+    start_time: datetime | None = Field(None, description="When an agent first started.")
+    completion_time: datetime | None = Field(None, description="When the session finished, well or not.")
+    restarts: int = Field(0, ge=0, description="How many attempts followed the first one.")
+    failures: int = Field(0, ge=0, description="How many attempts failed, as `backoffLimit` counts.")
+    oom_kills: int = Field(0, ge=0, description="Processes in the pod that were killed for want of memory.")
+    last_termination: Termination | None = Field(None, description="How the last unsuccessful attempt ended.")
+
+    def condition(self, kind: str) -> Condition | None:
+        """Return the condition of that type, if it is set."""
+        return next((c for c in self.conditions if c.type == kind), None)
+
+    def is_true(self, kind: str) -> bool:
+        """Return whether the condition of that type is set and True."""
+        found = self.condition(kind)
+        return found is not None and found.status == "True"

@@ -1,0 +1,268 @@
+"""How agents of a kind run: the block that AgentTemplate, AgentSession and the chart's `defaults` share.
+
+No field has a schema default here: an absent field means "ask the next level" (session, template, operator).
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field
+
+from agentsessions.api.base import (
+    ATOMIC,
+    SET,
+    ApiModel,
+    EnvName,
+    Json,
+    NamespaceName,
+    Quantity,
+    ResourceName,
+    cel,
+    keyed_by,
+    rule,
+)
+
+_RESERVED_ENV = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN")
+_RESERVED_LIST = ", ".join(f"'{name}'" for name in _RESERVED_ENV)
+ToolName = Annotated[str, Field(min_length=1, max_length=256)]
+
+
+class LocalReference(ApiModel):
+    """A reference to an object in the same namespace."""
+
+    name: ResourceName = Field(description="Name of the object, in the same namespace.")
+
+
+class EnvVar(ApiModel):
+    """One environment variable with a literal value."""
+
+    name: EnvName = Field(description="Name of the variable.")
+    value: str = Field(max_length=4096, description="Its value. Not for secrets: it is readable in the pod.")
+
+
+class Toleration(ApiModel):
+    """A toleration, as in a pod's `tolerations`."""
+
+    key: str | None = Field(None, max_length=316, description="Taint key that is tolerated; empty means all keys.")
+    operator: Literal["Exists", "Equal"] | None = Field(
+        None, description="How the key relates to the value: Exists or Equal (the default)."
+    )
+    value: str | None = Field(None, max_length=63, description="Taint value that is tolerated, for Equal.")
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
+        None, description="Taint effect that is tolerated; empty means all effects."
+    )
+    toleration_seconds: int | None = Field(
+        None, ge=0, le=2_147_483_647, description="For NoExecute: how long to stay, in seconds; empty is for ever."
+    )
+
+
+class AgentOptions(ApiModel):
+    """What the agent is: model, instructions, tools and their bounds."""
+
+    model: str | None = Field(
+        None,
+        min_length=1,
+        max_length=256,
+        description="Model that the agent runs on, by id or alias (for example claude-sonnet-5-5 or sonnet).",
+    )
+    fallback_model: str | None = Field(
+        None, min_length=1, max_length=256, description="Model to go on with while `model` is overloaded."
+    )
+    system_prompt: str | None = Field(
+        None, max_length=65536, description="Instructions that stand before the conversation."
+    )
+    tools: list[ToolName] | None = Field(
+        None,
+        max_length=128,
+        description="Names of the built-in tools the agent has. Empty list: none. Unset: the SDK's own set.",
+        json_schema_extra=SET,
+    )
+    disallowed_tools: list[ToolName] | None = Field(
+        None,
+        max_length=128,
+        description="Tools, or tool patterns such as Bash(rm *), that are always refused.",
+        json_schema_extra=SET,
+    )
+    permission_mode: Literal["default", "acceptEdits", "plan", "bypassPermissions", "dontAsk"] | None = Field(
+        None,
+        description="What happens when a tool would ask for permission. Nobody is there to be asked: "
+        "bypassPermissions (the default, inside the pod's limits) allows, dontAsk refuses.",
+    )
+    max_turns: int | None = Field(
+        None, ge=1, le=100_000, description="Greatest number of model turns for one prompt, as the SDK counts them."
+    )
+    effort: Literal["low", "medium", "high", "max"] | None = Field(
+        None, description="How much the model thinks before it answers."
+    )
+    output_schema: Json | None = Field(
+        None,
+        description="JSON Schema that the final answer must follow; the answer is in `status.result.structured`.",
+        json_schema_extra={"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+    )
+
+
+class ResourceRequests(ApiModel):
+    """What the scheduler sets aside, where it should differ from the rule."""
+
+    cpu: Quantity | None = Field(None, description="CPU to set aside. Unset: a quarter of the limit.")
+    memory: Quantity | None = Field(None, description="Memory to set aside. Unset: the limit.")
+    ephemeral_storage: Quantity | None = Field(None, description="Disk to set aside. Unset: the limit.")
+
+
+class Resources(ApiModel):
+    """What one agent may use. An agent over its memory is killed, over its disk is evicted; CPU is throttled."""
+
+    cpu: Quantity | None = Field(None, description="CPU limit, for example 1 or 500m. Built-in default: 1.")
+    memory: Quantity | None = Field(None, description="Memory limit. Built-in default: 1Gi.")
+    ephemeral_storage: Quantity | None = Field(
+        None,
+        description="Limit of the pod's local disk: workspace without `workspace.storage`, "
+        "home, temporary files and logs. Built-in default: 5Gi.",
+    )
+    requests: ResourceRequests | None = Field(None, description="What to set aside instead of what the rule says.")
+
+
+class Workspace(ApiModel):
+    """Where the working directory and the agent's state live."""
+
+    storage: Quantity | None = Field(
+        None,
+        description="Size of a PersistentVolumeClaim for /workspace and the transcript, kept across restarts. "
+        "Unset: a local directory that goes with the pod.",
+    )
+    storage_class_name: ResourceName | None = Field(
+        None, description="StorageClass of the claim. Unset: the cluster's default class."
+    )
+
+
+class Security(ApiModel):
+    """How the pod is kept apart from its node."""
+
+    runtime_class_name: ResourceName | None = Field(
+        None, description="RuntimeClass of the pod, for example gvisor or kata. Unset: the node's default."
+    )
+    host_users: bool | None = Field(
+        None, description="False runs the pod in a user namespace of its own, where nodes support it."
+    )
+
+
+class EgressPeer(ApiModel):
+    """A destination that the pod may reach: pods in the cluster, or an address range."""
+
+    namespace: NamespaceName | None = Field(None, description="Namespace of the pods. Unset: the session's own.")
+    pod_labels: dict[str, str] | None = Field(
+        None, max_length=16, description="Labels of the pods. Unset, with `namespace`: all pods there."
+    )
+    cidr: str | None = Field(
+        None,
+        max_length=43,
+        pattern=r"^[0-9a-fA-F:.]+/[0-9]{1,3}$",
+        description="Address range, for example 10.0.0.0/8.",
+    )
+    port: int = Field(ge=1, le=65535, description="TCP port at the pods or addresses (not of a Service before them).")
+
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            rule(
+                "has(self.cidr) != (has(self.namespace) || has(self.podLabels))",
+                "must have either `cidr`, or `namespace` and/or `podLabels`",
+            )
+        )
+    )
+
+
+EgressPeers = Annotated[list[EgressPeer], Field(max_length=32, json_schema_extra=ATOMIC)]
+
+
+class ModelEndpoint(ApiModel):
+    """Where the agent's model calls go. The endpoint adds the API key: the pod never holds one."""
+
+    base_url: str | None = Field(
+        None,
+        max_length=2048,
+        pattern=r"^https?://[^\s@]+$",
+        description="Base URL of a Messages API, for example http://egress.agentsessions-system.svc:8080.",
+    )
+    egress: EgressPeers | None = Field(
+        None, description="What the NetworkPolicy must let through so that `baseUrl` can be reached."
+    )
+
+
+class NetworkAccess(ApiModel):
+    """What the agent may reach beside DNS and the model endpoint."""
+
+    egress: EgressPeers | None = Field(None, description="Further destinations. Everything else is dropped.")
+
+
+class Limits(ApiModel):
+    """Bounds on the session as a whole."""
+
+    active_deadline_seconds: int | None = Field(
+        None,
+        ge=1,
+        le=31_536_000,
+        description="Wall-clock seconds after which the session is stopped, counted from when a node first took its "
+        "pod; retries and the pull of the image are included. Built-in default: 3600.",
+    )
+
+
+class TemplateFields(ApiModel):
+    """The fields that a session, its template and the operator's defaults have in common."""
+
+    image: str | None = Field(
+        None,
+        min_length=1,
+        max_length=1024,
+        description="Container image of the agent. See the image contract in the docs.",
+    )
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = Field(
+        None, description="When the node pulls the image, as in a pod."
+    )
+    image_pull_secrets: list[LocalReference] | None = Field(
+        None, max_length=16, description="Secrets for pulling the image.", json_schema_extra=keyed_by("name")
+    )
+    agent: AgentOptions | None = Field(None, description="Model, instructions, tools and their bounds.")
+    resources: Resources | None = Field(None, description="CPU, memory and disk of one agent.")
+    workspace: Workspace | None = Field(None, description="Where the working directory lives.")
+    security: Security | None = Field(None, description="How the pod is kept apart from its node.")
+    model_endpoint: ModelEndpoint | None = Field(None, description="Where model calls go.")
+    network_policy: NetworkAccess | None = Field(None, description="What the agent may reach beside the model.")
+    limits: Limits | None = Field(None, description="Bounds on the session as a whole.")
+    content_logging: Literal["Omit", "Include"] | None = Field(
+        None, description="Whether the pod's log shows what the agent says and passes to tools. Built-in default: Omit."
+    )
+    prompt_environment_variable: EnvName | None = Field(
+        None,
+        description="Also put the prompt into this environment variable, for images that read it there "
+        "(for example TASK_PROMPT). The value stays in a Secret.",
+    )
+    env: list[EnvVar] | None = Field(
+        None,
+        max_length=64,
+        description="Further environment variables of the agent's container.",
+        json_schema_extra=keyed_by("name")
+        | cel(
+            rule(
+                f"self.all(e, !(e.name in [{_RESERVED_LIST}]))",
+                "must not carry a model key: the model endpoint adds it, see `modelEndpoint`",
+            )
+        ),
+    )
+    node_selector: dict[str, str] | None = Field(None, max_length=32, description="Labels of the nodes to run on.")
+    tolerations: list[Toleration] | None = Field(
+        None, max_length=32, description="Taints that the pod tolerates.", json_schema_extra=ATOMIC
+    )
+    priority_class_name: ResourceName | None = Field(None, description="PriorityClass of the pod.")
+    termination_grace_period_seconds: int | None = Field(
+        None, ge=0, le=86_400, description="Seconds between the request to stop and the kill. Built-in default: 30."
+    )
+
+
+class AgentTemplateSpec(TemplateFields):
+    """How agents of this kind run; a session names the template, or gets the one called `default`."""
+
+
+class AgentTemplate(ApiModel):
+    """A template as it stands in the cluster."""
+
+    metadata: dict[str, Any]
+    spec: AgentTemplateSpec = AgentTemplateSpec()

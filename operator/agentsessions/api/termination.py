@@ -1,0 +1,56 @@
+"""The report that an agent container leaves in its termination message: at most 4096 bytes of JSON.
+
+Written by the agent image (ours or another), read by the operator. Kubernetes caps the message at 4096 bytes
+(https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-failure/).
+"""
+
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import Field
+
+from agentsessions.api.base import ApiModel
+from agentsessions.api.status import Result, Usage
+
+MAX_BYTES = 4096
+
+
+class Outcome(StrEnum):
+    """How far the attempt came."""
+
+    RUNNING = "Running"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+
+
+class ReportReason(StrEnum):
+    """Why the attempt ended as it did; the agent image chooses one."""
+
+    RUNNING = "Running"
+    COMPLETED = "Completed"
+    MAX_TURNS_EXCEEDED = "MaxTurnsExceeded"
+    MODEL_AUTHENTICATION_FAILED = "ModelAuthenticationFailed"
+    MODEL_REQUEST_REJECTED = "ModelRequestRejected"
+    MODEL_UNAVAILABLE = "ModelUnavailable"
+    AGENT_CRASHED = "AgentCrashed"
+    OOM_KILLED = "OOMKilled"
+    INTERRUPTED = "Interrupted"
+    INVALID_CONFIGURATION = "InvalidConfiguration"
+
+
+class TerminationReport(ApiModel):
+    """One attempt's report.
+
+    `usage` counts everything since the state directory (/state) was created, so that attempts which share a
+    volume report their sum; the operator adds up over attempts only where each had a state directory of its own.
+    """
+
+    version: Literal[1] = 1
+    session_id: str
+    outcome: Outcome
+    reason: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9]*$")
+    message: str = Field("", max_length=1024)
+    retryable: bool = False
+    result: Result | None = None
+    usage: Usage = Usage()
+    oom_kills: int = Field(0, ge=0)

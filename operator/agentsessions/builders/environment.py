@@ -1,0 +1,51 @@
+"""The environment of an agent's container: the image contract, then the template's own variables."""
+
+from agentsessions.api.base import Json
+from agentsessions.api.session import AgentSession
+from agentsessions.builders.contract import (
+    HOME_DIR,
+    PLACEHOLDER_KEY,
+    PROMPT_FILE,
+    SESSION_DIR,
+    STATE_DIR,
+    TMP_DIR,
+)
+from agentsessions.policies.resolve import Settings
+
+
+def environment(session: AgentSession, settings: Settings, secret: str) -> list[Json]:
+    """Return the container's variables; the contract's cannot be overridden by the template."""
+    fixed = _contract(session, settings)
+    chosen = {var.name: var.value for var in settings.fields.env or [] if var.name not in fixed}
+    plain = [{"name": name, "value": value} for name, value in {**fixed, **dict(sorted(chosen.items()))}.items()]
+    return [*plain, *_prompt_variable(session, settings, secret)]
+
+
+def _contract(session: AgentSession, settings: Settings) -> dict[str, str]:
+    """Return the variables that every image may rely on."""
+    out = {
+        "AGENTSESSIONS_SESSION_ID": session.metadata.uid,
+        "AGENTSESSIONS_SESSION_DIR": SESSION_DIR,
+        "AGENTSESSIONS_STATE_DIR": STATE_DIR,
+        "HOME": HOME_DIR,
+        "TMPDIR": TMP_DIR,
+        "CLAUDE_CONFIG_DIR": f"{STATE_DIR}/claude",
+        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+        "ANTHROPIC_API_KEY": PLACEHOLDER_KEY,
+    }
+    endpoint = settings.fields.model_endpoint
+    if endpoint and endpoint.base_url:
+        out["ANTHROPIC_BASE_URL"] = endpoint.base_url
+    return out
+
+
+def _prompt_variable(session: AgentSession, settings: Settings, secret: str) -> list[Json]:
+    """Return the variable for images that read the prompt from their environment; the value stays in a Secret."""
+    name = settings.fields.prompt_environment_variable
+    if name is None:
+        return []
+    reference = session.spec.prompt_secret_ref
+    source = {"name": secret, "key": PROMPT_FILE}
+    if reference is not None:
+        source = {"name": reference.name, "key": reference.key}
+    return [{"name": name, "valueFrom": {"secretKeyRef": source}}]

@@ -1,0 +1,93 @@
+"""The NetworkPolicy of agent pods: nothing in; out only DNS, the model endpoint and what is declared.
+
+Policies with equal content are one object, named by its hash: a thousand sessions of one template share one.
+"""
+
+from collections.abc import Sequence
+
+from agentsessions.api.base import Json
+from agentsessions.api.config import Dns
+from agentsessions.api.names import (
+    LABEL_MANAGED_BY,
+    LABEL_NETWORK_POLICY,
+    MANAGED_BY,
+    common_labels,
+    digest,
+    network_policy_name,
+)
+from agentsessions.api.template import EgressPeer
+from agentsessions.policies.resolve import Settings
+
+_NAMESPACE_LABEL = "kubernetes.io/metadata.name"
+
+
+def network_policy(namespace: str, settings: Settings, dns: Dns) -> Json:
+    """Return the policy for pods with these settings in this namespace."""
+    egress = _egress(settings, dns)
+    key = digest(egress)
+    labels = {LABEL_MANAGED_BY: MANAGED_BY, LABEL_NETWORK_POLICY: key}
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {
+            "name": network_policy_name(egress),
+            "namespace": namespace,
+            "labels": common_labels("network-policy") | {LABEL_NETWORK_POLICY: key},
+        },
+        "spec": {
+            "podSelector": {"matchLabels": labels},
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": [],
+            "egress": egress,
+        },
+    }
+
+
+def policy_label(policy: Json) -> str:
+    """Return the label value by which a pod comes under the policy."""
+    return str(policy["metadata"]["labels"][LABEL_NETWORK_POLICY])
+
+
+def _egress(settings: Settings, dns: Dns) -> list[Json]:
+    """Return the egress rules in a fixed order."""
+    fields = settings.fields
+    peers: list[EgressPeer] = []
+    if fields.model_endpoint and fields.model_endpoint.egress:
+        peers += fields.model_endpoint.egress
+    if fields.network_policy and fields.network_policy.egress:
+        peers += fields.network_policy.egress
+    return [_dns_rule(dns), *_peer_rules(peers)]
+
+
+def _dns_rule(dns: Dns) -> Json:
+    """Let DNS through to the cluster's resolvers only."""
+    pods = {
+        "namespaceSelector": {"matchLabels": {_NAMESPACE_LABEL: dns.namespace}},
+        "podSelector": {"matchLabels": dict(sorted(dns.pod_labels.items()))},
+    }
+    blocks = [{"ipBlock": {"cidr": cidr}} for cidr in sorted(dns.cidrs)]
+    ports = [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]
+    return {"to": [pods, *blocks], "ports": ports}
+
+
+def _peer_rules(peers: Sequence[EgressPeer]) -> list[Json]:
+    """Return one rule per destination, each once."""
+    rules = {digest(rule): rule for rule in map(_peer_rule, peers)}
+    return [rules[key] for key in sorted(rules)]
+
+
+def _peer_rule(peer: EgressPeer) -> Json:
+    """Return the rule of one destination."""
+    return {"to": [_destination(peer)], "ports": [{"protocol": "TCP", "port": peer.port}]}
+
+
+def _destination(peer: EgressPeer) -> Json:
+    """Return the peer in NetworkPolicy's words."""
+    if peer.cidr:
+        return {"ipBlock": {"cidr": peer.cidr}}
+    out: Json = {}
+    if peer.namespace:
+        out["namespaceSelector"] = {"matchLabels": {_NAMESPACE_LABEL: peer.namespace}}
+    if peer.pod_labels or not peer.namespace:
+        out["podSelector"] = {"matchLabels": dict(sorted((peer.pod_labels or {}).items()))}
+    return out

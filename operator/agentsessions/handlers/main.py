@@ -1,0 +1,134 @@
+"""Puts the operator together and runs it until it is told to stop."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import kopf
+
+from agentsessions import logs, metrics
+from agentsessions.api.config import OperatorConfig
+from agentsessions.handlers.configuration import BadConfiguration, load
+from agentsessions.handlers.server import Health, serve
+from agentsessions.handlers.watches import Watches, registry, settings
+from agentsessions.kube.client import Kube
+from agentsessions.kube.errors import KubeError
+from agentsessions.reconcile.audit import Auditor
+from agentsessions.reconcile.catalog import Catalog
+from agentsessions.reconcile.loop import Reconciler
+from agentsessions.reconcile.observe import DeletedPods
+from agentsessions.reconcile.queue import SessionQueue
+from agentsessions.reconcile.sweep import sweep
+
+_AUDIT_SECONDS = 30.0
+_SWEEP_SECONDS = 600.0
+_DRAIN_SECONDS = 10.0
+_STOP_SECONDS = 10.0
+
+
+def run_operator(path: Path, port: int) -> int:
+    """Run the operator; return its exit code: 0 when told to stop, 2 for a bad configuration, 1 otherwise."""
+    try:
+        config = load(path)
+    except BadConfiguration as error:
+        print(f"agentsessions: {error}", file=sys.stderr)
+        return 2
+    logs.configure(config.log_level)
+    metrics.build_info.labels(version("agentsessions")).set(1)
+    return asyncio.run(_main(config, port))
+
+
+async def _main(config: OperatorConfig, port: int) -> int:
+    """Start the parts, wait for the end, stop them in order: watches, then work in hand, then probes."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    kube = await Kube.connect()
+    auditor = Auditor(kube, config.watch_namespaces)
+    health = Health(alive=lambda: not auditor.is_stale())
+    server = await serve(health, port)
+    try:
+        return await _run(config, kube, auditor, health, stop)
+    finally:
+        await server.cleanup()
+        await kube.close()
+
+
+async def _run(config: OperatorConfig, kube: Kube, auditor: Auditor, health: Health, stop: asyncio.Event) -> int:
+    """Run watches, workers and chores until told to stop or until one of them dies."""
+    deleted, catalog = DeletedPods(), Catalog()
+    reporter = os.environ.get("POD_NAME", socket.gethostname())
+    reconciler = Reconciler(kube, config, deleted, reporter, _now)
+    queue = SessionQueue(reconciler.reconcile, config.concurrency)
+    watches = Watches(queue, catalog, auditor, deleted)
+    tasks = [
+        asyncio.create_task(_watch(watches, config, stop), name="watches"),
+        asyncio.create_task(queue.run(), name="workers"),
+        asyncio.create_task(_chore(_AUDIT_SECONDS, lambda: _audit(auditor, health)), name="audit"),
+        asyncio.create_task(_chore(_SWEEP_SECONDS, lambda: sweep(kube, config.watch_namespaces, _now())), name="sweep"),
+    ]
+    stopping = asyncio.create_task(_told(stop), name="stop")
+    await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
+    health.ready = False
+    await queue.drain(_DRAIN_SECONDS)
+    return await _stop([*tasks, stopping])
+
+
+async def _stop(tasks: list[asyncio.Task[None]]) -> int:
+    """Stop every part within bounds; a part that died is a failure."""
+    dead = [task for task in tasks if task.done() and task.exception() is not None]
+    for task in dead:
+        logs.warning("a part of the operator died", part=task.get_name(), error=repr(task.exception()))
+    for task in tasks:
+        task.cancel()
+    with suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), _STOP_SECONDS)
+    logs.info("stopped")
+    return 1 if dead else 0
+
+
+async def _told(stop: asyncio.Event) -> None:
+    """Return when the operator is told to stop."""
+    await stop.wait()
+
+
+async def _watch(watches: Watches, config: OperatorConfig, stop: asyncio.Event) -> None:
+    """Run kopf's watches; `standalone` because exactly one replica runs by the Deployment's strategy."""
+    namespaces = config.watch_namespaces
+    await kopf.operator(
+        registry=registry(watches),
+        settings=settings(),
+        standalone=True,
+        clusterwide=not namespaces,
+        namespaces=namespaces,
+        stop_flag=stop,
+    )
+    stop.set()  # kopf takes over the signal handlers, so that its return is how a signal is heard
+
+
+async def _chore(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+    """Do something now and then; an API server that does not answer is no reason to die."""
+    while True:
+        try:
+            await work()
+        except KubeError as error:
+            logs.warning("chore put off", error=str(error))
+        await asyncio.sleep(seconds)
+
+
+async def _audit(auditor: Auditor, health: Health) -> None:
+    """Audit the watches; having had an answer is what makes the operator ready."""
+    await auditor.audit()
+    health.ready = True
+
+
+def _now() -> datetime:
+    """Return the time in UTC."""
+    return datetime.now(UTC)

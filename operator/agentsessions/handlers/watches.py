@@ -1,0 +1,107 @@
+"""What kopf calls when something changes: each handler only says which sessions are to be looked at."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import kopf
+
+from agentsessions.api.base import GROUP, VERSION, Json
+from agentsessions.api.names import (
+    LABEL_COMPONENT,
+    LABEL_MANAGED_BY,
+    LABEL_SESSION,
+    MANAGED_BY,
+)
+from agentsessions.reconcile.audit import Auditor
+from agentsessions.reconcile.catalog import Catalog
+from agentsessions.reconcile.observe import DeletedPods
+from agentsessions.reconcile.queue import SessionQueue
+
+
+@dataclass(frozen=True, slots=True)
+class Watches:
+    """What the handlers have in hand."""
+
+    queue: SessionQueue
+    catalog: Catalog
+    auditor: Auditor
+    deleted: DeletedPods
+
+    def on_session(self, kind: str | None, body: Json) -> None:
+        """A session was made, changed or deleted."""
+        meta = body["metadata"]
+        key = (meta["namespace"], meta["name"])
+        if kind == "DELETED":
+            self.auditor.sessions.gone(meta["uid"])
+            self.catalog.drop(key)
+            self.queue.forget(key)
+            return
+        self.auditor.sessions.delivered(meta["uid"], meta["resourceVersion"])
+        self.catalog.put(key, body)
+        self.queue.add(key)
+
+    def on_pod(self, kind: str | None, body: Json) -> None:
+        """A pod of a session changed; a deleted one says its last words."""
+        meta = body["metadata"]
+        if kind == "DELETED":
+            self.auditor.pods.gone(meta["uid"])
+            self.deleted.remember(body)
+        else:
+            self.auditor.pods.delivered(meta["uid"], meta["resourceVersion"])
+        self.queue.add((meta["namespace"], meta["labels"].get(LABEL_SESSION, "")))
+
+    def on_template(self, body: Json) -> None:
+        """A template was made, changed or deleted: sessions that have not started may be concerned."""
+        meta = body["metadata"]
+        for key in self.catalog.unfinished(meta["namespace"], meta["name"]):
+            self.queue.add(key)
+
+    def on_policy(self, kind: str | None, body: Json) -> None:
+        """A shared policy was changed or deleted: see that it stands."""
+        if kind in ("DELETED", "MODIFIED"):
+            for key in self.catalog.unfinished(body["metadata"]["namespace"]):
+                self.queue.add(key)
+
+
+def registry(watches: Watches) -> kopf.OperatorRegistry:
+    """Return kopf's registry with our handlers.
+
+    Only `on.event`: kopf's other kinds of handlers write finalizers and annotations of their own
+    onto every object, pods included.
+    """
+    out = kopf.OperatorRegistry()
+    ours = {LABEL_MANAGED_BY: MANAGED_BY}
+
+    async def session(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's name
+        watches.on_session(type, dict(body))
+
+    async def template(body: kopf.Body, **_: Any) -> None:
+        watches.on_template(dict(body))
+
+    async def pod(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002
+        watches.on_pod(type, dict(body))
+
+    async def policy(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002
+        watches.on_policy(type, dict(body))
+
+    kopf.on.event(GROUP, VERSION, "agentsessions", registry=out)(session)
+    kopf.on.event(GROUP, VERSION, "agenttemplates", registry=out)(template)
+    kopf.on.event("v1", "pods", registry=out, labels={**ours, LABEL_SESSION: kopf.PRESENT})(pod)
+    kopf.on.event(
+        "networking.k8s.io", "v1", "networkpolicies", registry=out, labels={**ours, LABEL_COMPONENT: "network-policy"}
+    )(policy)
+    kopf.on.login(registry=out)(kopf.login_via_client)
+    return out
+
+
+def settings() -> kopf.OperatorSettings:
+    """Return kopf's settings: no events and no scanning of its own, watches that notice when they are cut."""
+    out = kopf.OperatorSettings()
+    out.posting.enabled = False
+    out.scanning.disabled = True
+    out.watching.chunk_size = 500
+    out.watching.server_timeout = 600
+    out.watching.connect_timeout = 10
+    out.networking.request_timeout = 30
+    out.persistence.finalizer = f"{GROUP}/unused"
+    return out

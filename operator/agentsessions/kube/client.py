@@ -1,0 +1,145 @@
+"""The port to the Kubernetes API: read, create, apply and delete, with a count of every request.
+
+Authentication and TLS are the official client's (`kubernetes.aio`); its models are not used, since building
+them costs more than the request.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any, Self
+from urllib.parse import urlencode
+
+import aiohttp
+from kubernetes.aio import client, config
+
+from agentsessions import metrics
+from agentsessions.api.base import Json
+from agentsessions.api.names import FIELD_MANAGER
+from agentsessions.kube.errors import NotFound, Transient, error_for
+from agentsessions.kube.paths import Kind
+
+_TIMEOUT_SECONDS = 30
+_PAGE = 500
+_METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+_APPLY = "application/apply-patch+yaml"
+
+
+class Kube:
+    """One connection pool to one API server."""
+
+    def __init__(self, api: client.ApiClient) -> None:
+        self._api = api
+
+    @classmethod
+    async def connect(cls) -> Self:
+        """Connect with the pod's service account, else with the kubeconfig."""
+        settings = client.Configuration()
+        try:
+            config.load_incluster_config(client_configuration=settings)  # type: ignore[no-untyped-call]
+        except config.ConfigException:
+            await config.load_kube_config(client_configuration=settings)  # type: ignore[no-untyped-call]
+        settings.retries = 0
+        return cls(client.ApiClient(settings))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._api.close()  # type: ignore[no-untyped-call]
+
+    async def get(self, kind: Kind, namespace: str, name: str) -> Json | None:
+        """Return an object, or None if there is none of that name."""
+        try:
+            return await self._request("GET", kind, kind.path(namespace, name))
+        except NotFound:
+            return None
+
+    async def list(
+        self, kind: Kind, namespace: str | None = None, *, metadata_only: bool = False, **selectors: str
+    ) -> Sequence[Json]:
+        """Return all objects; `selectors` are labelSelector and fieldSelector."""
+        items: list[Json] = []
+        page: Json = {"metadata": {"continue": ""}}
+        accept = _METADATA_ONLY if metadata_only else "application/json"
+        while True:
+            query = {"limit": str(_PAGE), "continue": page["metadata"].get("continue", ""), **selectors}
+            page = await self._request("GET", kind, kind.path(namespace), query=query, accept=accept)
+            items += page.get("items") or []
+            if not page["metadata"].get("continue"):
+                return items
+
+    async def create(self, kind: Kind, manifest: Json) -> Json:
+        """Create an object; raises AlreadyExists if somebody was first."""
+        path = kind.path(manifest["metadata"]["namespace"])
+        return await self._request("POST", kind, path, query={"fieldManager": FIELD_MANAGER}, body=manifest)
+
+    async def apply(self, kind: Kind, manifest: Json, *, manager: str = FIELD_MANAGER, subresource: str = "") -> Json:
+        """Apply an object, or a subresource of one, on the server; what another owns there becomes ours."""
+        meta = manifest["metadata"]
+        path = kind.path(meta["namespace"], meta["name"], subresource)
+        query = {"fieldManager": manager, "force": "true"}
+        return await self._request("PATCH", kind, path, query=query, body=manifest, content_type=_APPLY)
+
+    async def delete(self, kind: Kind, namespace: str, name: str, **preconditions: str) -> None:
+        """Delete an object if it is still the one that was meant; one that is gone already is no error."""
+        body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions}
+        try:
+            await self._request("DELETE", kind, kind.path(namespace, name), body=body)
+        except NotFound:
+            return
+
+    async def _request(
+        self,
+        verb: str,
+        kind: Kind,
+        path: str,
+        *,
+        query: dict[str, str] | None = None,
+        body: Json | None = None,
+        accept: str = "application/json",
+        content_type: str = "application/json",
+    ) -> Json:
+        """Send one request, count it, and return the answer or raise what it says."""
+        code = 0
+        try:
+            headers = await self._headers(accept, content_type)
+            code, answer, retry_after = await self._exchange(verb, path, query or {}, body, headers)
+        finally:
+            metrics.api_requests.labels(verb, kind.plural, str(code)).inc()
+        if code >= 400:
+            raise error_for(code, answer, retry_after)
+        return answer
+
+    async def _headers(self, accept: str, content_type: str) -> dict[str, str]:
+        """Return the headers, with a token that is refreshed when its file is."""
+        headers = {"Accept": accept, "Content-Type": content_type, "User-Agent": "agentsessions-operator"}
+        await self._api.update_params_for_auth(headers, [], ["BearerToken"], "", "", None)
+        return headers
+
+    async def _exchange(
+        self, verb: str, path: str, query: dict[str, str], body: Json | None, headers: dict[str, str]
+    ) -> tuple[int, Json, float | None]:
+        """Return status code, body and Retry-After (seconds) of one exchange."""
+        url = f"{self._api.configuration.host}{path}"
+        if query := {key: value for key, value in query.items() if value}:
+            url = f"{url}?{urlencode(query)}"
+        try:
+            response = await self._api.rest_client.request(  # type: ignore[no-untyped-call]
+                verb, url, headers=headers, body=body, _request_timeout=_TIMEOUT_SECONDS
+            )
+            text = await response.read()
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise Transient(0, f"no answer from the API server ({type(error).__name__})") from error
+        return response.status, _decode(text), _seconds(response.headers.get("Retry-After"))
+
+
+def _decode(text: bytes) -> Json:
+    """Return a body as JSON; proxies in between may answer in other ways."""
+    try:
+        value: Any = json.loads(text)
+    except ValueError:
+        return {"message": text[:200].decode(errors="replace")}
+    return value if isinstance(value, dict) else {"message": str(value)[:200]}
+
+
+def _seconds(header: str | None) -> float | None:
+    """Return a Retry-After header in seconds."""
+    return float(header) if header and header.isdigit() else None

@@ -1,0 +1,36 @@
+"""Kubernetes events about a session: on a change of state or a failed attempt, never on a normal pass."""
+
+from datetime import UTC, datetime
+
+from agentsessions.api.base import API_VERSION, Json
+from agentsessions.api.names import CONTROLLER, digest
+from agentsessions.api.session import AgentSession
+
+MAX_NOTE = 1024
+
+
+def event(
+    session: AgentSession, *, kind: str, reason: str, action: str, note: str, now: datetime, reporter: str
+) -> Json:
+    """Return an events.k8s.io/v1 Event about the session."""
+    meta = session.metadata
+    stamp = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return {
+        "apiVersion": "events.k8s.io/v1",
+        "kind": "Event",
+        "metadata": {"name": f"{meta.name}.{digest([meta.uid, reason, stamp], 16)}", "namespace": meta.namespace},
+        "eventTime": stamp,
+        "type": kind,
+        "reason": reason,
+        "action": action,
+        "note": note[:MAX_NOTE],
+        "regarding": {
+            "apiVersion": API_VERSION,
+            "kind": "AgentSession",
+            "namespace": meta.namespace,
+            "name": meta.name,
+            "uid": meta.uid,
+        },
+        "reportingController": CONTROLLER,
+        "reportingInstance": reporter[:128],
+    }

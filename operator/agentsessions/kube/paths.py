@@ -1,0 +1,46 @@
+"""Where the API server keeps each kind; pure."""
+
+from dataclasses import dataclass
+
+from agentsessions.api.base import API_VERSION, Json
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of object: its group and version as in `apiVersion`, and its plural."""
+
+    version: str
+    plural: str
+
+    def path(self, namespace: str | None = None, name: str | None = None, subresource: str = "") -> str:
+        """Return the path of a collection, an object, or a part of one."""
+        root = f"/api/{self.version}" if "/" not in self.version else f"/apis/{self.version}"
+        parts = [root]
+        if namespace is not None:
+            parts += ["namespaces", namespace]
+        parts.append(self.plural)
+        if name is not None:
+            parts.append(name)
+        return "/".join(parts) + (f"/{subresource}" if subresource else "")
+
+
+SESSIONS = Kind(API_VERSION, "agentsessions")
+TEMPLATES = Kind(API_VERSION, "agenttemplates")
+PODS = Kind("v1", "pods")
+SECRETS = Kind("v1", "secrets")
+CLAIMS = Kind("v1", "persistentvolumeclaims")
+CORE_EVENTS = Kind("v1", "events")
+EVENTS = Kind("events.k8s.io/v1", "events")
+NETWORK_POLICIES = Kind("networking.k8s.io/v1", "networkpolicies")
+
+_BY_KIND = {
+    "Pod": PODS,
+    "Secret": SECRETS,
+    "PersistentVolumeClaim": CLAIMS,
+    "NetworkPolicy": NETWORK_POLICIES,
+}
+
+
+def kind_of(manifest: Json) -> Kind:
+    """Return the kind of a manifest that the builders made."""
+    return _BY_KIND[manifest["kind"]]

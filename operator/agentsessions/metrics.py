@@ -1,0 +1,102 @@
+"""Every Prometheus metric of the operator, and the functions that move them; nothing else touches the registry.
+
+No label carries a session's name, a uid or an error text: their number has no bound.
+"""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from agentsessions.api.status import Usage
+
+REGISTRY = CollectorRegistry()
+
+_START_BUCKETS = (0.25, 0.5, 1, 2, 3, 5, 8, 13, 21, 34, 60, 120, 300)
+_LIFE_BUCKETS = (1, 5, 15, 60, 300, 900, 3600, 14_400, 86_400)
+_PASS_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
+
+reconciles = Counter("agentsessions_reconciles_total", "Reconciliations by outcome.", ["outcome"], registry=REGISTRY)
+reconcile_seconds = Histogram(
+    "agentsessions_reconcile_duration_seconds", "Time of one reconciliation.", buckets=_PASS_BUCKETS, registry=REGISTRY
+)
+queue_depth = Gauge("agentsessions_queue_depth", "Sessions waiting to be reconciled.", registry=REGISTRY)
+sessions = Gauge(
+    "agentsessions_sessions",
+    "Sessions by the reason of their Ready condition.",
+    ["namespace", "reason"],
+    registry=REGISTRY,
+)
+start_seconds = Histogram(
+    "agentsessions_session_start_duration_seconds",
+    "Time from the session's creation until its agent ran.",
+    buckets=_START_BUCKETS,
+    registry=REGISTRY,
+)
+duration_seconds = Histogram(
+    "agentsessions_session_duration_seconds",
+    "Time from the session's creation until it finished.",
+    ["outcome"],
+    buckets=_LIFE_BUCKETS,
+    registry=REGISTRY,
+)
+attempts_failed = Counter(
+    "agentsessions_attempts_failed_total", "Attempts that ended without success.", ["reason"], registry=REGISTRY
+)
+tokens = Counter("agentsessions_tokens_total", "Tokens of finished sessions.", ["namespace", "kind"], registry=REGISTRY)
+cost = Counter(
+    "agentsessions_cost_dollars_total", "Price of finished sessions in US dollars.", ["namespace"], registry=REGISTRY
+)
+turns = Counter("agentsessions_turns_total", "Model turns of finished sessions.", ["namespace"], registry=REGISTRY)
+api_requests = Counter(
+    "agentsessions_kubernetes_requests_total",
+    "Requests to the Kubernetes API; code 0 means no answer.",
+    ["verb", "resource", "code"],
+    registry=REGISTRY,
+)
+watch_lag = Gauge(
+    "agentsessions_watch_objects_behind",
+    "Objects whose newest version a watch has not delivered, at the last audit.",
+    ["resource"],
+    registry=REGISTRY,
+)
+last_audit = Gauge(
+    "agentsessions_watch_last_audit_timestamp_seconds", "When the watches were last audited.", registry=REGISTRY
+)
+build_info = Gauge("agentsessions_build_info", "Version of the operator; always 1.", ["version"], registry=REGISTRY)
+
+_KNOWN_REASONS = frozenset(
+    {
+        "OOMKilled",
+        "EphemeralStorageExceeded",
+        "Evicted",
+        "NodeLost",
+        "PodDeleted",
+        "DeadlineExceeded",
+        "MaxTurnsExceeded",
+        "ModelAuthenticationFailed",
+        "ModelRequestRejected",
+        "ModelUnavailable",
+        "AgentCrashed",
+        "AgentFailed",
+        "Interrupted",
+        "InvalidConfiguration",
+    }
+)
+
+
+def attempt_failed(reason: str) -> None:
+    """Count an attempt that failed; an image of another's making may invent reasons, which are one here."""
+    attempts_failed.labels(reason if reason in _KNOWN_REASONS else "Other").inc()
+
+
+def session_finished(namespace: str, outcome: str, seconds: float, usage: Usage, dollars: float) -> None:
+    """Count a session that finished, once."""
+    duration_seconds.labels(outcome).observe(seconds)
+    turns.labels(namespace).inc(usage.turns)
+    cost.labels(namespace).inc(dollars)
+    kinds = {
+        "input": usage.input_tokens,
+        "output": usage.output_tokens,
+        "cache_read": usage.cache_read_tokens,
+        "cache_creation": usage.cache_creation_tokens,
+    }
+    for kind, count in kinds.items():
+        tokens.labels(namespace, kind).inc(count)

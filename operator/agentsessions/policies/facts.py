@@ -1,0 +1,140 @@
+"""What is known about a session's pods, read from their JSON once; pure."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from agentsessions.api.base import Json
+from agentsessions.api.names import (
+    ANNOTATION_TEMPLATE_HASH,
+    CONTAINER,
+    LABEL_ATTEMPT,
+)
+
+_PULL_REASONS = frozenset(
+    {
+        "ErrImagePull",
+        "ImagePullBackOff",
+        "InvalidImageName",
+        "ErrImageNeverPull",
+        "ImageInspectError",
+        "RegistryUnavailable",
+        "SignatureValidationFailed",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How the agent's container ended."""
+
+    exit_code: int
+    reason: str
+    message: str
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class PodFacts:
+    """One pod, as far as decisions need it."""
+
+    name: str
+    uid: str
+    resource_version: str
+    attempt: int
+    phase: str
+    created: datetime
+    owner_uid: str = ""
+    deleting: bool = False
+    node: str | None = None
+    accepted: datetime | None = None
+    reason: str = ""
+    message: str = ""
+    template_hash: str = ""
+    waiting_reason: str = ""
+    waiting_message: str = ""
+    running: bool = False
+    ended: Ended | None = None
+    unschedulable: str = ""
+    disrupted: str = ""
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether no container of it will run again."""
+        return self.phase in ("Succeeded", "Failed")
+
+    @property
+    def has_started(self) -> bool:
+        """Whether the agent ran in it, or may have."""
+        return self.phase != "Pending" or self.running or self.ended is not None
+
+    @property
+    def cannot_pull(self) -> bool:
+        """Whether the node cannot get the image."""
+        return self.waiting_reason in _PULL_REASONS
+
+
+def parse_time(text: str | None) -> datetime | None:
+    """Return a Kubernetes time as a datetime in UTC."""
+    return datetime.fromisoformat(text) if text else None
+
+
+def pod_facts(pod: Json) -> PodFacts:
+    """Return the facts of one pod as the API server describes it."""
+    meta, status = pod["metadata"], pod.get("status", {})
+    container = _container_state(status)
+    waiting = container.get("waiting", {})
+    return PodFacts(
+        name=meta["name"],
+        uid=meta["uid"],
+        resource_version=meta.get("resourceVersion", ""),
+        attempt=int(meta.get("labels", {}).get(LABEL_ATTEMPT, "0")),
+        phase=status.get("phase", "Pending"),
+        created=datetime.fromisoformat(meta["creationTimestamp"]),
+        owner_uid=_controller_uid(meta),
+        deleting="deletionTimestamp" in meta,
+        node=pod.get("spec", {}).get("nodeName"),
+        accepted=parse_time(status.get("startTime")),
+        reason=status.get("reason", ""),
+        message=status.get("message", ""),
+        template_hash=meta.get("annotations", {}).get(ANNOTATION_TEMPLATE_HASH, ""),
+        waiting_reason=waiting.get("reason", ""),
+        waiting_message=waiting.get("message", ""),
+        running="running" in container,
+        ended=_ended(container),
+        unschedulable=_condition(status, "PodScheduled", "False", "Unschedulable"),
+        disrupted=_condition(status, "DisruptionTarget", "True", ""),
+    )
+
+
+def _controller_uid(meta: Json) -> str:
+    """Return the uid of the controlling owner."""
+    owners = meta.get("ownerReferences", [])
+    return next((str(o["uid"]) for o in owners if o.get("controller")), "")
+
+
+def _container_state(status: Json) -> dict[str, Any]:
+    """Return the state of the agent's container; empty until the node reports one."""
+    for container in status.get("containerStatuses", []):
+        if container["name"] == CONTAINER:
+            return dict(container.get("state", {}))
+    return {}
+
+
+def _ended(state: Json) -> Ended | None:
+    """Return how the container ended, or None while it has not."""
+    terminated = state.get("terminated")
+    if terminated is None:
+        return None
+    finished = parse_time(terminated.get("finishedAt"))
+    reason, message = terminated.get("reason", ""), terminated.get("message", "")
+    return Ended(int(terminated.get("exitCode", 0)), reason, message, finished)
+
+
+def _condition(status: Json, kind: str, value: str, reason: str) -> str:
+    """Return the message of a pod condition with that value (and reason, if given), else nothing."""
+    for condition in status.get("conditions", []):
+        matches = condition["type"] == kind and condition["status"] == value
+        if matches and (not reason or condition.get("reason") == reason):
+            return str(condition.get("message") or condition.get("reason") or kind)
+    return ""

@@ -1,0 +1,121 @@
+"""How an attempt ended: from the pod's own status and from the report that the agent left in it."""
+
+import json
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from agentsessions.api.conditions import Reason
+from agentsessions.api.status import Result, Usage
+from agentsessions.api.termination import Outcome, ReportReason, TerminationReport
+from agentsessions.policies.facts import Ended, PodFacts
+
+_STORAGE_SIGNS = ("ephemeral", "emptydir")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One attempt's end.
+
+    `counts`: whether it is a failure by `backoffLimit`; `retryable`: whether another attempt could help.
+    """
+
+    succeeded: bool
+    reason: str
+    message: str
+    retryable: bool = False
+    counts: bool = True
+    report: TerminationReport | None = None
+
+
+def judge(pod: PodFacts, session_id: str) -> Verdict:
+    """Return how the attempt in a terminal pod ended."""
+    report = read_report(pod.ended, session_id)
+    return (
+        _by_success(pod, report)
+        or _by_deadline(pod, report)
+        or _by_eviction(pod, report)
+        or _by_memory(pod, report)
+        or _by_report(pod, report)
+        or _by_exit(pod, report)
+    )
+
+
+def read_report(ended: Ended | None, session_id: str) -> TerminationReport | None:
+    """Return the agent's report; None if there is none, or if it is about another session."""
+    if ended is None or not ended.message.lstrip().startswith("{"):
+        return None
+    try:
+        report = TerminationReport.model_validate(json.loads(ended.message))
+    except (ValueError, ValidationError):
+        return None
+    return report if report.session_id == session_id else None
+
+
+def result_of(pod: PodFacts, report: TerminationReport | None) -> Result:
+    """Return the answer: the report's, else whatever text an image without reports left behind."""
+    if report is not None:
+        return report.result or Result()
+    return Result(text=pod.ended.message if pod.ended else "")
+
+
+def usage_of(report: TerminationReport | None) -> Usage:
+    """Return what the attempt used, as far as it could say."""
+    return report.usage if report is not None else Usage()
+
+
+def _by_success(pod: PodFacts, report: TerminationReport | None) -> Verdict | None:
+    """Exit code 0 is success, whatever else happened to the pod."""
+    if pod.ended is None or pod.ended.exit_code != 0 or pod.phase != "Succeeded":
+        return None
+    return Verdict(True, Reason.COMPLETED, "The agent finished its task.", report=report)
+
+
+def _by_deadline(pod: PodFacts, report: TerminationReport | None) -> Verdict | None:
+    """The node stops a pod that is over its activeDeadlineSeconds."""
+    if pod.reason != "DeadlineExceeded":
+        return None
+    text = "The session was stopped: it ran longer than `limits.activeDeadlineSeconds`."
+    return Verdict(False, Reason.DEADLINE_EXCEEDED, text, report=report)
+
+
+def _by_eviction(pod: PodFacts, report: TerminationReport | None) -> Verdict | None:
+    """A pod that used too much disk was evicted by its own doing; any other disruption was not."""
+    if pod.reason == "Evicted" and any(sign in pod.message.lower() for sign in _STORAGE_SIGNS):
+        return Verdict(False, Reason.EPHEMERAL_STORAGE_EXCEEDED, pod.message, True, report=report)
+    if pod.reason == "Evicted":
+        return Verdict(False, Reason.EVICTED, pod.message, True, counts=False, report=report)
+    if pod.reason == "NodeLost":
+        return Verdict(False, Reason.NODE_LOST, pod.message, True, counts=False, report=report)
+    if pod.disrupted:
+        return Verdict(False, Reason.EVICTED, pod.disrupted, True, counts=False, report=report)
+    return None
+
+
+def _by_memory(pod: PodFacts, report: TerminationReport | None) -> Verdict | None:
+    """The kernel killed the agent for want of memory, seen by the node or by the agent's own image."""
+    by_node = pod.ended is not None and pod.ended.reason == "OOMKilled"
+    by_agent = report is not None and report.reason == ReportReason.OOM_KILLED
+    if not by_node and not by_agent:
+        return None
+    text = "The agent was killed: it used more than its memory limit (`resources.memory`)."
+    return Verdict(False, Reason.OOM_KILLED, text, True, report=report)
+
+
+def _by_report(pod: PodFacts, report: TerminationReport | None) -> Verdict | None:
+    """The agent says itself why it failed; being interrupted from outside is not its failure."""
+    if report is None or report.outcome is not Outcome.FAILED:
+        return None
+    interrupted = report.reason == ReportReason.INTERRUPTED
+    return Verdict(False, report.reason, report.message, report.retryable, not interrupted, report)
+
+
+def _by_exit(pod: PodFacts, report: TerminationReport | None) -> Verdict:
+    """Nothing but an exit code is known."""
+    if pod.ended is None:
+        text = pod.message or "The pod failed and left no word about its container."
+        return Verdict(False, Reason.AGENT_FAILED, text, True, report=report)
+    text = f"The agent's container ended with exit code {pod.ended.exit_code}."
+    if report is None and pod.ended.message:
+        text = f"{text} It said: {pod.ended.message[:512]}"
+    return Verdict(False, Reason.AGENT_FAILED, text, True, report=report)

@@ -1,0 +1,82 @@
+"""What a session runs with: session over template over the operator's defaults over what is built in."""
+
+from dataclasses import dataclass
+
+from agentsessions.api.base import Json
+from agentsessions.api.config import BUILT_IN
+from agentsessions.api.names import digest
+from agentsessions.api.status import Resolved
+from agentsessions.api.template import AgentOptions, TemplateFields
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The merged block, where it came from, and its hash."""
+
+    fields: TemplateFields
+    template: str | None
+    hash: str
+
+    @property
+    def storage(self) -> str | None:
+        """Size of the workspace's claim, or None for a local directory."""
+        return self.fields.workspace.storage if self.fields.workspace else None
+
+    @property
+    def agent(self) -> AgentOptions:
+        """The agent block, empty if nobody set it."""
+        return self.fields.agent or AgentOptions()
+
+
+def merge(base: Json, over: Json) -> Json:
+    """Merge two objects: objects by key, everything else (lists, scalars) is replaced."""
+    out = dict(base)
+    for key, value in over.items():
+        below = out.get(key)
+        if isinstance(below, dict) and isinstance(value, dict):
+            out[key] = merge(below, value)
+        else:
+            out[key] = value
+    return out
+
+
+def resolve(
+    session: TemplateFields,
+    template: TemplateFields | None,
+    defaults: TemplateFields,
+    *,
+    template_name: str | None,
+) -> Settings:
+    """Return the settings of a session, merged field by field."""
+    merged: Json = {}
+    for level in (BUILT_IN, defaults, template, session):
+        if level is not None:
+            merged = merge(merged, _shared(level))
+    name = template_name if template is not None else None
+    return Settings(TemplateFields.model_validate(merged), name, digest(merged))
+
+
+def _shared(level: TemplateFields) -> Json:
+    """Return the fields that the levels have in common; a session has more."""
+    names = set(TemplateFields.model_fields)
+    return level.model_dump(mode="json", by_alias=True, exclude_none=True, include=names)
+
+
+def describe(settings: Settings) -> Resolved:
+    """Return what `status.resolved` says of the settings."""
+    fields = settings.fields
+    resources, security, limits = fields.resources, fields.security, fields.limits
+    return Resolved(
+        template=settings.template,
+        template_hash=settings.hash,
+        image=fields.image,
+        model=settings.agent.model,
+        model_base_url=fields.model_endpoint.base_url if fields.model_endpoint else None,
+        max_turns=settings.agent.max_turns,
+        cpu=resources.cpu if resources else None,
+        memory=resources.memory if resources else None,
+        ephemeral_storage=resources.ephemeral_storage if resources else None,
+        storage=settings.storage,
+        runtime_class_name=security.runtime_class_name if security else None,
+        active_deadline_seconds=limits.active_deadline_seconds if limits else None,
+    )

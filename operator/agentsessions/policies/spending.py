@@ -1,0 +1,29 @@
+"""Adding up what attempts used."""
+
+from decimal import Decimal, InvalidOperation
+
+from agentsessions.api.status import Usage
+
+
+def cost(usage: Usage | None) -> Decimal:
+    """Return the price in US dollars; what cannot be read as a price is none."""
+    try:
+        return Decimal(usage.cost_usd) if usage else Decimal(0)
+    except InvalidOperation:
+        return Decimal(0)
+
+
+def total(before: Usage | None, attempt: Usage, *, shares_volume: bool) -> Usage:
+    """Return the session's usage: attempts on one volume report their sum, others are added up here."""
+    if before is None or (shares_volume and cost(attempt) >= cost(before)):
+        return attempt
+    if shares_volume:
+        return before
+    return Usage(
+        turns=before.turns + attempt.turns,
+        input_tokens=before.input_tokens + attempt.input_tokens,
+        output_tokens=before.output_tokens + attempt.output_tokens,
+        cache_read_tokens=before.cache_read_tokens + attempt.cache_read_tokens,
+        cache_creation_tokens=before.cache_creation_tokens + attempt.cache_creation_tokens,
+        cost_usd=f"{cost(before) + cost(attempt):f}",
+    )

@@ -1,0 +1,1 @@
+"""Observe, plan, apply, write status once: what every trigger calls, whatever changed."""

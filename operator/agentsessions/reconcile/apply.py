@@ -1,0 +1,95 @@
+"""Carries out a plan's actions against the API server, in order; the first that fails ends the pass."""
+
+from dataclasses import dataclass
+
+from agentsessions.api.base import Json
+from agentsessions.kube.client import Kube
+from agentsessions.kube.errors import AlreadyExists, Conflict, Refused
+from agentsessions.kube.paths import NETWORK_POLICIES, PODS, SESSIONS, kind_of
+from agentsessions.reconcile.model import Action, DeletePod, DeleteSession, Ensure, StartPod
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What came of the actions: the uid of a pod that was started, or why the API server would not have it."""
+
+    pod_uid: str | None = None
+    refused: str = ""
+    pod_in_the_way: bool = False
+
+
+async def apply(actions: tuple[Action, ...], kube: Kube) -> Applied:
+    """Carry out the actions; raises KubeError for what a later pass must try again."""
+    outcome = Applied()
+    for action in actions:
+        try:
+            outcome = await _one(action, kube) or outcome
+        except Refused as error:
+            return Applied(refused=error.message)
+        if outcome.pod_in_the_way:
+            return outcome
+    return outcome
+
+
+async def _one(action: Action, kube: Kube) -> Applied | None:
+    """Carry out one action."""
+    if isinstance(action, Ensure):
+        await _ensure(action, kube)
+    elif isinstance(action, StartPod):
+        return await _start(action, kube)
+    elif isinstance(action, DeletePod):
+        await _delete_pod(action, kube)
+    else:
+        await _delete_session(action, kube)
+    return None
+
+
+async def _ensure(action: Ensure, kube: Kube) -> None:
+    """Create what is missing, and set right a policy that somebody changed."""
+    kind, meta = kind_of(action.manifest), action.manifest["metadata"]
+    if action.look:
+        present = await kube.get(kind, meta["namespace"], meta["name"])
+        if present is not None and not _drifted(present, action.manifest):
+            return
+        if present is not None:
+            await kube.apply(kind, action.manifest)
+            return
+    try:
+        await kube.create(kind, action.manifest)
+    except AlreadyExists:
+        return  # made by an earlier pass that was cut short, or by a neighbour; its name stands for its content
+
+
+def _drifted(present: Json, wanted: Json) -> bool:
+    """Return whether a shared policy no longer says what its name stands for; other kinds are left alone."""
+    if kind_of(wanted) is not NETWORK_POLICIES:
+        return False
+    spec = {"ingress": [], **present.get("spec", {})}
+    return bool(spec != wanted["spec"])
+
+
+async def _start(action: StartPod, kube: Kube) -> Applied:
+    """Create the attempt's pod, or find that something of its name stands in the way."""
+    try:
+        pod = await kube.create(PODS, action.manifest)
+    except AlreadyExists:
+        return Applied(pod_in_the_way=True)
+    return Applied(pod_uid=pod["metadata"]["uid"])
+
+
+async def _delete_pod(action: DeletePod, kube: Kube) -> None:
+    """Delete exactly the pod that was seen."""
+    version = {"resourceVersion": action.pod.resource_version} if action.unchanged else {}
+    try:
+        await kube.delete(PODS, action.namespace, action.pod.name, uid=action.pod.uid, **version)
+    except Conflict:
+        return  # it changed or was replaced meanwhile; its next event brings us back
+
+
+async def _delete_session(action: DeleteSession, kube: Kube) -> None:
+    """Delete a session whose time to live is over, if it is as it was seen."""
+    meta = action.session.metadata
+    try:
+        await kube.delete(SESSIONS, meta.namespace, meta.name, uid=meta.uid, resourceVersion=meta.resource_version)
+    except Conflict:
+        return  # somebody is at it; look again at its next event

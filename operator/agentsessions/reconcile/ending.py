@@ -1,0 +1,157 @@
+"""The end of an attempt, and of the session: what is recorded, retried, kept and removed; pure."""
+
+from datetime import datetime
+
+from agentsessions.api.conditions import Reason, State
+from agentsessions.api.config import OperatorConfig
+from agentsessions.api.status import AgentSessionStatus, Termination
+from agentsessions.policies import restart, retention, spending
+from agentsessions.policies.facts import PodFacts
+from agentsessions.policies.outcome import Verdict, judge, result_of, usage_of
+from agentsessions.reconcile.model import Action, DeletePod, DeleteSession, Notice, Observed, Plan
+from agentsessions.reconcile.rows import host_of, set_state
+
+
+def attempt_ended(seen: Observed, pod: PodFacts, now: datetime, config: OperatorConfig) -> Plan:
+    """Record how the attempt ended; finish the session, or go on to the next attempt."""
+    verdict = judge(pod, seen.session.metadata.uid)
+    status = _with_usage(seen.session.status, pod, verdict)
+    if verdict.succeeded:
+        return _succeeded(seen, status, pod, verdict, now)
+    status = status.model_copy(
+        update={
+            "failures": status.failures + (1 if verdict.counts else 0),
+            "last_termination": _termination(pod, verdict, now),
+        }
+    )
+    return _failed(seen, status, verdict, now, config)
+
+
+def pod_vanished(seen: Observed, now: datetime, config: OperatorConfig) -> Plan:
+    """The pod is gone and nobody saw its end: drained, deleted by hand, or lost with its node."""
+    host = seen.session.status.host
+    if host is None or host.pod_uid is None:
+        raise ValueError("no pod is named in status, so none can have vanished")
+    text = f"Pod '{host.pod}' was deleted before it could report."
+    verdict = Verdict(False, Reason.POD_DELETED, text, retryable=True, counts=False)
+    last = Termination(
+        reason=verdict.reason, message=text, finished_at=now, pod=host.pod, pod_uid=host.pod_uid, node=host.node
+    )
+    status = seen.session.status.model_copy(update={"last_termination": last})
+    return _failed(seen, status, verdict, now, config)
+
+
+def overdue(seen: Observed, pod: PodFacts | None, now: datetime) -> Plan:
+    """The deadline passed while no node was there to enforce it."""
+    text = "The session was stopped: it ran longer than `limits.activeDeadlineSeconds`."
+    verdict = Verdict(False, Reason.DEADLINE_EXCEEDED, text)
+    plan = _finished_badly(seen, seen.session.status, verdict, text, now)
+    return plan.then(DeletePod(pod, seen.namespace)) if pod is not None else plan
+
+
+def tidy(seen: Observed, now: datetime) -> Plan:
+    """The session is finished: let go of its pods, and of itself when its time to live is over."""
+    session = seen.session
+    keep = session.spec.pod_retention_policy == "Retain"
+    doomed: list[Action] = [DeletePod(pod, seen.namespace) for pod in seen.pods if not pod.deleting and not keep]
+    if session.status.completion_time is None:
+        raise ValueError("the session is not finished")
+    left = retention.time_to_live(session.spec, session.status.completion_time, now)
+    if left is not None and left.total_seconds() <= 0:
+        return Plan(session.status, actions=(DeleteSession(session),))
+    status = _observed(seen)
+    return Plan(status, actions=tuple(doomed), requeue=left)
+
+
+def _observed(seen: Observed) -> AgentSessionStatus:
+    """Acknowledge a spec that changed after the end; kstatus waits for that."""
+    return seen.session.status.model_copy(update={"observed_generation": seen.session.metadata.generation})
+
+
+def _with_usage(status: AgentSessionStatus, pod: PodFacts, verdict: Verdict) -> AgentSessionStatus:
+    """Return the status with the attempt's usage added."""
+    report = verdict.report
+    on_volume = status.resolved is not None and status.resolved.storage is not None
+    used = spending.total(status.usage, usage_of(report), shares_volume=on_volume)
+    oom = (report.oom_kills if report else 0) + (1 if _killed_by_node(pod) and not report else 0)
+    start = status.start_time or pod.accepted
+    update = {"usage": used, "oom_kills": status.oom_kills + oom, "start_time": start, "host": host_of(pod)}
+    return status.model_copy(update=update)
+
+
+def _killed_by_node(pod: PodFacts) -> bool:
+    """Return whether the node says that memory ran out."""
+    return pod.ended is not None and pod.ended.reason == "OOMKilled"
+
+
+def _succeeded(seen: Observed, status: AgentSessionStatus, pod: PodFacts, verdict: Verdict, now: datetime) -> Plan:
+    """Finish the session well."""
+    row = set_state(seen, State.SUCCEEDED, verdict.reason, verdict.message, now)
+    update = {
+        "conditions": row.conditions,
+        "observed_generation": row.observed_generation,
+        "session_id": row.session_id,
+        "result": result_of(pod, verdict.report),
+        "completion_time": _finish_time(pod, now),
+    }
+    return Plan(status.model_copy(update=update))
+
+
+def _finish_time(pod: PodFacts, now: datetime) -> datetime:
+    """Return when the agent ended, by the node's clock if it said so."""
+    return pod.ended.finished_at if pod.ended and pod.ended.finished_at else now
+
+
+def _failed(
+    seen: Observed, status: AgentSessionStatus, verdict: Verdict, now: datetime, config: OperatorConfig
+) -> Plan:
+    """Retry an attempt that failed, or finish the session badly."""
+    spec = seen.session.spec
+    if not restart.may_retry(spec, verdict, status.failures):
+        return _finished_badly(seen, status, verdict, _last_words(spec.backoff_limit, status, verdict), now)
+    text = f"{verdict.message} Another attempt follows (failures: {status.failures} of {spec.backoff_limit} retried)."
+    row = set_state(seen, State.PROGRESSING, Reason.BACK_OFF, text, now)
+    update = {
+        "conditions": row.conditions,
+        "observed_generation": row.observed_generation,
+        "restarts": status.restarts + 1,
+        "host": None,
+    }
+    pause = restart.delay(
+        config.retry_backoff, failures=status.failures, disruptions=status.restarts + 1 - status.failures
+    )
+    notice = Notice("Warning", verdict.reason, "Retry", verdict.message)
+    return Plan(status.model_copy(update=update), notices=(notice,), requeue=pause)
+
+
+def _last_words(limit: int, status: AgentSessionStatus, verdict: Verdict) -> str:
+    """Return why the session ends here."""
+    if verdict.retryable and status.failures > limit:
+        return f"{verdict.message} No attempt is left (backoffLimit is {limit})."
+    return verdict.message
+
+
+def _finished_badly(seen: Observed, status: AgentSessionStatus, verdict: Verdict, text: str, now: datetime) -> Plan:
+    """Finish the session without success."""
+    row = set_state(seen, State.FAILED, verdict.reason, text, now)
+    update = {
+        "conditions": row.conditions,
+        "observed_generation": row.observed_generation,
+        "session_id": row.session_id,
+        "completion_time": now,
+    }
+    notice = Notice("Warning", verdict.reason, "Fail", text)
+    return Plan(status.model_copy(update=update), notices=(notice,))
+
+
+def _termination(pod: PodFacts, verdict: Verdict, now: datetime) -> Termination:
+    """Return the record of an attempt that did not succeed."""
+    return Termination(
+        reason=verdict.reason,
+        message=verdict.message[:1024],
+        exit_code=pod.ended.exit_code if pod.ended else None,
+        finished_at=_finish_time(pod, now),
+        pod=pod.name,
+        pod_uid=pod.uid,
+        node=pod.node,
+    )

@@ -1,0 +1,131 @@
+"""One reconciliation: observe, plan, apply, one status write, events. The same for every trigger."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from agentsessions import logs, metrics
+from agentsessions.api.base import API_VERSION
+from agentsessions.api.conditions import Reason, State
+from agentsessions.api.config import OperatorConfig
+from agentsessions.api.names import STATUS_FIELD_MANAGER
+from agentsessions.api.session import AgentSession
+from agentsessions.api.status import AgentSessionStatus, Usage
+from agentsessions.kube.client import Kube
+from agentsessions.kube.errors import KubeError, NotFound
+from agentsessions.kube.events import event
+from agentsessions.kube.paths import EVENTS, SESSIONS
+from agentsessions.policies.spending import cost
+from agentsessions.reconcile.apply import Applied, apply
+from agentsessions.reconcile.model import Observed, Plan
+from agentsessions.reconcile.observe import DeletedPods, observe
+from agentsessions.reconcile.plan import make_plan
+from agentsessions.reconcile.rows import set_state
+
+_FIRST_REFUSAL = timedelta(seconds=10)
+_LAST_REFUSAL = timedelta(minutes=5)
+_MAKING_WAY = timedelta(seconds=2)
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciler:
+    """Brings one session at a time to what its spec asks for."""
+
+    kube: Kube
+    config: OperatorConfig
+    deleted: DeletedPods
+    reporter: str
+    clock: Callable[[], datetime]
+
+    async def reconcile(self, key: tuple[str, str]) -> timedelta | None:
+        """Reconcile the session; return when to look again, if no event will say so. Raises KubeError."""
+        now = self.clock()
+        seen = await observe(key, self.kube, self.deleted, now)
+        if seen is None:
+            return None
+        plan = make_plan(seen, now, self.config)
+        applied = await apply(plan.actions, self.kube)
+        status, requeue = after(seen, plan, applied, now)
+        if status != seen.session.status:
+            await self._write(seen.session, status)
+            self._tell(seen.session, status, now)
+            await self._post(seen.session, plan, now)
+        return requeue
+
+    async def _write(self, session: AgentSession, status: AgentSessionStatus) -> None:
+        """Write the status once; a session that changed since it was read is looked at again instead."""
+        meta = session.metadata
+        manifest = {
+            "apiVersion": API_VERSION,
+            "kind": "AgentSession",
+            "metadata": {
+                "name": meta.name,
+                "namespace": meta.namespace,
+                "uid": meta.uid,
+                "resourceVersion": meta.resource_version,
+            },
+            "status": status.to_json(),
+        }
+        await self.kube.apply(SESSIONS, manifest, manager=STATUS_FIELD_MANAGER, subresource="status")
+
+    def _tell(self, session: AgentSession, status: AgentSessionStatus, now: datetime) -> None:
+        """Log and count what changed."""
+        before, ready = session.status.condition("Ready"), status.condition("Ready")
+        meta = session.metadata
+        if ready and (before is None or before.reason != ready.reason):
+            where = {"namespace": meta.namespace, "name": meta.name, "uid": meta.uid, "generation": meta.generation}
+            logs.info("session changed", **where, state=ready.reason)
+        count(session, status, now)
+
+    async def _post(self, session: AgentSession, plan: Plan, now: datetime) -> None:
+        """Post the plan's events; the session is well without them, so a failure is only logged."""
+        for notice in plan.notices:
+            body = event(
+                session,
+                kind=notice.kind,
+                reason=notice.reason,
+                action=notice.action,
+                note=notice.message,
+                now=now,
+                reporter=self.reporter,
+            )
+            try:
+                await self.kube.create(EVENTS, body)
+            except NotFound:
+                return  # the namespace is going
+            except KubeError as error:
+                logs.warning("event not posted", reason=notice.reason, error=str(error))
+
+
+def after(seen: Observed, plan: Plan, applied: Applied, now: datetime) -> tuple[AgentSessionStatus, timedelta | None]:
+    """Return the status once the actions are done, and when to look again; pure."""
+    if applied.refused:
+        status = set_state(seen, State.BLOCKED, Reason.POD_REJECTED, applied.refused, now)
+        return status.model_copy(update={"host": None}), _patience(status, now)
+    if applied.pod_in_the_way:
+        return seen.session.status, _MAKING_WAY
+    status = plan.status
+    if applied.pod_uid and status.host:
+        host = status.host.model_copy(update={"pod_uid": applied.pod_uid})
+        status = status.model_copy(update={"host": host})
+    return status, plan.requeue
+
+
+def _patience(status: AgentSessionStatus, now: datetime) -> timedelta:
+    """Wait as long again as the refusal has lasted, within bounds: what is refused may be mended any time."""
+    ready = status.condition("Ready")
+    lasted = now - ready.last_transition_time if ready else timedelta()
+    return min(max(lasted, _FIRST_REFUSAL), _LAST_REFUSAL)
+
+
+def count(session: AgentSession, status: AgentSessionStatus, now: datetime) -> None:
+    """Move the metrics by what this status says and the one before did not."""
+    before, age = session.status, (now - session.metadata.creation_timestamp).total_seconds()
+    if status.is_true("Active") and before.start_time is None:
+        metrics.start_seconds.observe(age)
+    if status.last_termination and status.last_termination != before.last_termination:
+        metrics.attempt_failed(status.last_termination.reason)
+    if status.completion_time and before.completion_time is None:
+        outcome = "succeeded" if status.is_true("Succeeded") else "failed"
+        dollars = float(cost(status.usage))
+        metrics.session_finished(session.metadata.namespace, outcome, age, status.usage or Usage(), dollars)

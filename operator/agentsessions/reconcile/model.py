@@ -1,0 +1,91 @@
+"""What passes between the steps of a reconciliation: what was seen, and what is to be done."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Literal
+
+from agentsessions.api.base import Json
+from agentsessions.api.session import AgentSession
+from agentsessions.api.status import AgentSessionStatus
+from agentsessions.api.template import TemplateFields
+from agentsessions.policies.facts import PodFacts
+from agentsessions.policies.startup import PodWarning
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """The world around one session, read from the API server in this pass.
+
+    `template` is None if there is none; `template_name` is the one that was looked for.
+    """
+
+    session: AgentSession
+    template: TemplateFields | None = None
+    template_name: str = "default"
+    template_problem: str = ""
+    pods: Sequence[PodFacts] = ()
+    warnings: Sequence[PodWarning] = ()
+
+    @property
+    def namespace(self) -> str:
+        """Namespace of the session and all its children."""
+        return self.session.metadata.namespace
+
+
+@dataclass(frozen=True, slots=True)
+class Ensure:
+    """Make sure that an object exists: read first where `look`, so that what is shared costs no write."""
+
+    manifest: Json
+    look: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StartPod:
+    """Create the pod of an attempt; its name makes a second one impossible."""
+
+    manifest: Json
+
+
+@dataclass(frozen=True, slots=True)
+class DeletePod:
+    """Delete exactly this pod, and only if it is still as it was seen where `unchanged`."""
+
+    pod: PodFacts
+    namespace: str
+    unchanged: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteSession:
+    """Delete the session itself: its time to live is over."""
+
+    session: AgentSession
+
+
+Action = Ensure | StartPod | DeletePod | DeleteSession
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """An event to show the user."""
+
+    kind: Literal["Normal", "Warning"]
+    reason: str
+    action: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be done, the status that holds once it is done, and when to look again."""
+
+    status: AgentSessionStatus
+    actions: tuple[Action, ...] = ()
+    notices: tuple[Notice, ...] = ()
+    requeue: timedelta | None = None
+
+    def then(self, *actions: Action) -> "Plan":
+        """Return the plan with further actions at its end."""
+        return replace(self, actions=(*self.actions, *actions))

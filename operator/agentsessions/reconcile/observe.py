@@ -1,0 +1,99 @@
+"""Reads the world around one session, live: a decision on a stale cache could start a second pod."""
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from pydantic import ValidationError
+
+from agentsessions.api.base import Json
+from agentsessions.api.names import DEFAULT_TEMPLATE, LABEL_SESSION_UID
+from agentsessions.api.session import AgentSession
+from agentsessions.api.template import AgentTemplateSpec, TemplateFields
+from agentsessions.kube.client import Kube
+from agentsessions.kube.paths import CORE_EVENTS, PODS, SESSIONS, TEMPLATES
+from agentsessions.policies.facts import PodFacts, pod_facts
+from agentsessions.policies.startup import PodWarning, needs_events
+from agentsessions.reconcile.model import Observed
+
+_REMEMBERED = 2000
+
+
+@dataclass
+class DeletedPods:
+    """The last words of deleted pods: a watch delivers them once, and a list never again.
+
+    Only a help: without it (after a restart) such a pod counts as deleted before it could report.
+    """
+
+    _pods: OrderedDict[str, PodFacts] = field(default_factory=OrderedDict)
+
+    def remember(self, pod: Json) -> None:
+        """Keep a deleted pod if it had ended."""
+        facts = pod_facts(pod)
+        if facts.is_terminal:
+            self._pods[facts.uid] = facts
+            while len(self._pods) > _REMEMBERED:
+                self._pods.popitem(last=False)
+
+    def recall(self, uid: str) -> PodFacts | None:
+        """Return the deleted pod of that uid, if it is known how it ended."""
+        return self._pods.get(uid)
+
+
+async def observe(key: tuple[str, str], kube: Kube, deleted: DeletedPods, now: datetime) -> Observed | None:
+    """Return what is known about the session, or None if it is gone."""
+    raw = await kube.get(SESSIONS, *key)
+    if raw is None:
+        return None
+    session = AgentSession.model_validate(raw)
+    if session.metadata.deletion_timestamp is not None:
+        return Observed(session)
+    selector = f"{LABEL_SESSION_UID}={session.metadata.uid}"
+    pods = [pod_facts(pod) for pod in await kube.list(PODS, key[0], labelSelector=selector)]
+    pods += _recalled(session, pods, deleted)
+    name, template, problem = await _template(session, kube)
+    warnings = await _warnings(session, pods, kube, now)
+    return Observed(session, template, name, problem, tuple(pods), tuple(warnings))
+
+
+def _recalled(session: AgentSession, pods: list[PodFacts], deleted: DeletedPods) -> list[PodFacts]:
+    """Return the session's own pod if it is gone but its end is known."""
+    host = session.status.host
+    if host is None or host.pod_uid is None or any(pod.uid == host.pod_uid for pod in pods):
+        return []
+    pod = deleted.recall(host.pod_uid)
+    return [pod] if pod is not None else []
+
+
+async def _template(session: AgentSession, kube: Kube) -> tuple[str, TemplateFields | None, str]:
+    """Return name, content and problem of the session's template; a finished session needs none."""
+    named = session.spec.template_ref
+    name = named.name if named else DEFAULT_TEMPLATE
+    if session.status.completion_time is not None:
+        return name, None, ""
+    raw = await kube.get(TEMPLATES, session.metadata.namespace, name)
+    if raw is None:
+        return name, None, _missing(name) if named else ""
+    try:
+        return name, AgentTemplateSpec.model_validate(raw.get("spec", {})), ""
+    except ValidationError as error:
+        fields = ", ".join(sorted({".".join(map(str, e["loc"])) for e in error.errors()}))
+        return name, None, f"AgentTemplate '{name}' has fields that this operator cannot read: {fields}."
+
+
+def _missing(name: str) -> str:
+    """Return what to say when the named template does not exist."""
+    text = f"AgentTemplate '{name}' (`templateRef.name`) does not exist in this namespace."
+    return f"{text} Create it and the session starts."
+
+
+async def _warnings(session: AgentSession, pods: list[PodFacts], kube: Kube, now: datetime) -> list[PodWarning]:
+    """Return the warning events of a pod that does not start and does not say why."""
+    stuck = [pod for pod in pods if pod.attempt == session.status.restarts and needs_events(pod, now)]
+    if not stuck:
+        return []
+    selector = f"involvedObject.uid={stuck[0].uid},type=Warning"
+    found = await kube.list(CORE_EVENTS, session.metadata.namespace, fieldSelector=selector)
+    ordered = sorted(found, key=lambda e: e.get("lastTimestamp") or e.get("eventTime") or "")
+    return [PodWarning(e.get("reason", ""), e.get("message", "")) for e in ordered]

@@ -1,0 +1,117 @@
+"""What to do about a session: pure. The same world gives the same plan, however often it is asked.
+
+A session goes through attempts, numbered from 0: `status.restarts` is the number of the present one. An attempt has
+one pod, whose name follows from the number. Its end is written to status before the pod is thrown away.
+"""
+
+from datetime import datetime, timedelta
+
+from agentsessions.api.conditions import Reason, State
+from agentsessions.api.config import OperatorConfig
+from agentsessions.api.status import AgentSessionStatus
+from agentsessions.policies import deadline, startup
+from agentsessions.policies.facts import PodFacts
+from agentsessions.policies.resolve import Settings, resolve
+from agentsessions.reconcile import ending, starting
+from agentsessions.reconcile.model import DeletePod, Observed, Plan
+from agentsessions.reconcile.rows import running, set_state
+
+
+def make_plan(seen: Observed, now: datetime, config: OperatorConfig) -> Plan:
+    """Return what to do about the session."""
+    session = seen.session
+    if session.metadata.deletion_timestamp is not None:
+        return Plan(session.status)
+    if session.status.completion_time is not None:
+        return ending.tidy(seen, now)
+    plan = _present_attempt(seen, now, config)
+    return plan.then(*_leftovers(seen))
+
+
+def _present_attempt(seen: Observed, now: datetime, config: OperatorConfig) -> Plan:
+    """Plan by where the present attempt's pod stands."""
+    pod = present_pod(seen)
+    if pod is None:
+        return _without_pod(seen, now, config)
+    if pod.owner_uid != seen.session.metadata.uid:
+        return starting.foreign_pod(seen, pod, now)
+    if pod.is_terminal:
+        return ending.attempt_ended(seen, pod, now, config)
+    if _is_overdue(seen.session.status, pod, now):
+        return ending.overdue(seen, pod, now)
+    if pod.has_started:
+        return _running(seen, pod, now, config)
+    return _waiting(seen, pod, now, config)
+
+
+def _running(seen: Observed, pod: PodFacts, now: datetime, config: OperatorConfig) -> Plan:
+    """The agent is at work: see that its NetworkPolicy still stands, which others may have removed."""
+    settings = settings_of(seen, config)
+    same = settings is not None and settings.hash == pod.template_hash
+    guard = starting.guard(seen.session, settings, config) if same and settings else ()
+    return Plan(running(seen, pod, now), actions=guard, requeue=_time_left(seen.session.status, pod, now))
+
+
+def present_pod(seen: Observed) -> PodFacts | None:
+    """Return the pod of the present attempt, if there is one."""
+    attempt = seen.session.status.restarts
+    return next((pod for pod in seen.pods if pod.attempt == attempt), None)
+
+
+def _leftovers(seen: Observed) -> list[DeletePod]:
+    """Return the deletion of pods whose attempts are over and written down."""
+    attempt = seen.session.status.restarts
+    return [DeletePod(pod, seen.namespace) for pod in seen.pods if pod.attempt < attempt and not pod.deleting]
+
+
+def _without_pod(seen: Observed, now: datetime, config: OperatorConfig) -> Plan:
+    """The attempt has no pod: it was never made, or somebody took it away."""
+    status = seen.session.status
+    if _pod_was_known(status):
+        return ending.pod_vanished(seen, now, config)
+    if deadline.is_over(status.start_time, _bound(status), now):
+        return ending.overdue(seen, None, now)
+    return starting.start(seen, now, config)
+
+
+def _pod_was_known(status: AgentSessionStatus) -> bool:
+    """Return whether status names a pod whose end it does not tell."""
+    if status.host is None or status.host.pod_uid is None:
+        return False
+    last = status.last_termination
+    return last is None or last.pod_uid != status.host.pod_uid
+
+
+def _waiting(seen: Observed, pod: PodFacts, now: datetime, config: OperatorConfig) -> Plan:
+    """The pod has not started: replace it if its making has changed since, else say what it waits for."""
+    settings = settings_of(seen, config)
+    if settings is not None and settings.hash != pod.template_hash and not pod.deleting:
+        status = set_state(seen, State.PROGRESSING, Reason.STARTING, "Settings changed: the pod is made anew.", now)
+        return Plan(status.model_copy(update={"host": None}), actions=(DeletePod(pod, seen.namespace, unchanged=True),))
+    image = seen.session.status.resolved.image if seen.session.status.resolved else None
+    found = startup.diagnose(pod, seen.warnings, image or "")
+    return starting.waiting(seen, pod, found, now)
+
+
+def settings_of(seen: Observed, config: OperatorConfig) -> Settings | None:
+    """Return the session's settings, or None while its template is missing."""
+    if seen.template_problem:
+        return None
+    return resolve(seen.session.spec, seen.template, config.defaults, template_name=seen.template_name)
+
+
+def _bound(status: AgentSessionStatus) -> int | None:
+    """Return the session's wall-clock bound in seconds."""
+    return status.resolved.active_deadline_seconds if status.resolved else None
+
+
+def _is_overdue(status: AgentSessionStatus, pod: PodFacts, now: datetime) -> bool:
+    """Return whether the node, which stops the pod first, has failed to."""
+    start = status.start_time or pod.accepted
+    return start is not None and deadline.is_over(start, _bound(status), now - deadline.GRACE)
+
+
+def _time_left(status: AgentSessionStatus, pod: PodFacts, now: datetime) -> timedelta | None:
+    """Return when to look again at a running pod: just after the node should have stopped it."""
+    left = deadline.remaining(status.start_time or pod.accepted, _bound(status), now)
+    return None if left is None else left + deadline.GRACE

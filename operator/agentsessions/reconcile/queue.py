@@ -1,0 +1,116 @@
+"""A queue of session keys: each at most once in it, never two workers on one key, delays, backoff after errors."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from agentsessions import logs, metrics
+from agentsessions.kube.errors import Conflict, KubeError, NotFound
+
+Key = tuple[str, str]
+_FIRST_BACKOFF = 0.5
+_LAST_BACKOFF = 60.0
+
+
+@dataclass
+class SessionQueue:
+    """Runs `work` for every key that was asked for, with `workers` at a time."""
+
+    work: Callable[[Key], Awaitable[timedelta | None]]
+    workers: int
+    _ready: asyncio.Queue[Key] = field(default_factory=asyncio.Queue)
+    _queued: set[Key] = field(default_factory=set)
+    _busy: set[Key] = field(default_factory=set)
+    _again: set[Key] = field(default_factory=set)
+    _timers: dict[Key, asyncio.TimerHandle] = field(default_factory=dict)
+    _errors: dict[Key, int] = field(default_factory=dict)
+    _closed: bool = False
+
+    def add(self, key: Key) -> None:
+        """Ask for a key to be worked on; asking twice is asking once."""
+        if key in self._busy:
+            self._again.add(key)
+        elif key not in self._queued:
+            self._queued.add(key)
+            self._ready.put_nowait(key)
+            metrics.queue_depth.set(len(self._queued))
+
+    def add_later(self, key: Key, delay: float) -> None:
+        """Ask for a key after `delay` seconds; the latest wish replaces the one before."""
+        if timer := self._timers.pop(key, None):
+            timer.cancel()
+        self._timers[key] = asyncio.get_running_loop().call_later(max(0.0, delay), self._due, key)
+
+    def forget(self, key: Key) -> None:
+        """Drop what is planned for a key whose session is gone."""
+        if timer := self._timers.pop(key, None):
+            timer.cancel()
+        self._errors.pop(key, None)
+
+    async def run(self) -> None:
+        """Work until cancelled; `drain` first, so that nothing is cut off."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self.workers):
+                group.create_task(self._worker())
+
+    async def drain(self, seconds: float) -> None:
+        """Start no more work and wait for what is in hand, for at most `seconds`."""
+        self._closed = True
+        deadline = time.monotonic() + seconds
+        while self._busy and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+
+    def _due(self, key: Key) -> None:
+        """Turn a timer that went off into a wish."""
+        self._timers.pop(key, None)
+        self.add(key)
+
+    async def _worker(self) -> None:
+        """Work on one key after another."""
+        while True:
+            key = await self._ready.get()
+            self._queued.discard(key)
+            if self._closed:
+                continue
+            self._busy.add(key)
+            metrics.queue_depth.set(len(self._queued))
+            try:
+                await self._handle(key)
+            finally:
+                self._busy.discard(key)
+                if key in self._again:
+                    self._again.discard(key)
+                    self.add(key)
+
+    async def _handle(self, key: Key) -> None:
+        """Work on one key; an error brings it back later, whatever it was."""
+        started = time.monotonic()
+        try:
+            wait = await self.work(key)
+        except Conflict:
+            metrics.reconciles.labels("conflict").inc()
+            self.add_later(key, _FIRST_BACKOFF)
+        except NotFound:
+            metrics.reconciles.labels("gone").inc()
+            self.add_later(key, _FIRST_BACKOFF)
+        except KubeError as error:
+            self._failed(key, str(error), error.retry_after)
+        except Exception as error:
+            logs.LOGGER.exception("reconciliation failed", extra={"fields": {"namespace": key[0], "name": key[1]}})
+            self._failed(key, type(error).__name__, None)
+        else:
+            metrics.reconciles.labels("done").inc()
+            self._errors.pop(key, None)
+            if wait is not None:
+                self.add_later(key, wait.total_seconds())
+        metrics.reconcile_seconds.observe(time.monotonic() - started)
+
+    def _failed(self, key: Key, error: str, retry_after: float | None) -> None:
+        """Try again, later each time."""
+        times = self._errors[key] = self._errors.get(key, 0) + 1
+        delay = retry_after or min(_FIRST_BACKOFF * 2 ** min(times, 10), _LAST_BACKOFF)
+        metrics.reconciles.labels("error").inc()
+        logs.warning("reconciliation put off", namespace=key[0], name=key[1], error=error, retry_seconds=delay)
+        self.add_later(key, delay)

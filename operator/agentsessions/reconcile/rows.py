@@ -1,0 +1,49 @@
+"""Status changes that several steps of a plan share; pure."""
+
+from datetime import datetime
+
+from agentsessions.api.conditions import Reason, State, conditions_for
+from agentsessions.api.status import AgentSessionStatus, Host
+from agentsessions.policies.facts import PodFacts
+from agentsessions.reconcile.model import Observed
+
+_CHATTY = frozenset({Reason.UNSCHEDULABLE, Reason.VOLUME_NOT_READY, Reason.START_FAILED, Reason.POD_REJECTED})
+"""Reasons whose message others write: it may change with every look, and our writes must not."""
+
+
+def set_state(seen: Observed, state: State, reason: str, message: str, now: datetime) -> AgentSessionStatus:
+    """Return the status with the conditions of `state`."""
+    session = seen.session
+    conditions = conditions_for(
+        state,
+        reason,
+        _steady(session.status, state, reason, message),
+        previous=session.status.conditions,
+        generation=session.metadata.generation,
+        now=now,
+    )
+    update = {
+        "conditions": conditions,
+        "observed_generation": session.metadata.generation,
+        "session_id": session.metadata.uid,
+    }
+    return session.status.model_copy(update=update)
+
+
+def _steady(status: AgentSessionStatus, state: State, reason: str, message: str) -> str:
+    """Keep the message of a state that has not changed, where its words are not ours."""
+    ready = status.condition("Ready")
+    same = ready is not None and ready.reason == reason and state in (State.PROGRESSING, State.BLOCKED)
+    return ready.message if same and ready and reason in _CHATTY else message
+
+
+def running(seen: Observed, pod: PodFacts, now: datetime) -> AgentSessionStatus:
+    """Return the status of a session whose agent is at work."""
+    status = set_state(seen, State.RUNNING, Reason.RUNNING, f"The agent is at work in pod '{pod.name}'.", now)
+    start = status.start_time or pod.accepted or now
+    return status.model_copy(update={"start_time": start, "host": host_of(pod)})
+
+
+def host_of(pod: PodFacts) -> Host:
+    """Return where the session is."""
+    return Host(pod=pod.name, pod_uid=pod.uid, node=pod.node)
