@@ -53,7 +53,14 @@ async def _main(config: OperatorConfig, port: int) -> int:
     kube = await Kube.connect()
     auditor = Auditor(kube, config.watch_namespaces)
     health = Health(alive=lambda: not auditor.is_stale())
-    server = await serve(health, port)
+    try:
+        server = await serve(health, port)
+    except OSError as error:
+        print(
+            f"agentsessions: cannot listen on port {port}: {error.strerror}. Choose another with --port.",
+            file=sys.stderr,
+        )
+        return 2
     try:
         return await _run(config, kube, auditor, health, stop)
     finally:

@@ -66,7 +66,7 @@ def usage_of(report: TerminationReport | None) -> Usage:
 
 def _by_success(pod: PodFacts, report: TerminationReport | None) -> Verdict | None:
     """Exit code 0 is success, whatever else happened to the pod."""
-    if pod.ended is None or pod.ended.exit_code != 0 or pod.phase != "Succeeded":
+    if pod.phase != "Succeeded" or (pod.ended is not None and pod.ended.exit_code != 0):
         return None
     return Verdict(True, Reason.COMPLETED, "The agent finished its task.", report=report)
 

@@ -18,7 +18,7 @@ from agentsessions.kube.paths import EVENTS, SESSIONS
 from agentsessions.policies.spending import cost
 from agentsessions.reconcile.apply import Applied, apply
 from agentsessions.reconcile.model import Observed, Plan
-from agentsessions.reconcile.observe import DeletedPods, observe
+from agentsessions.reconcile.observe import DeletedPods, UnreadableSession, observe
 from agentsessions.reconcile.plan import make_plan
 from agentsessions.reconcile.rows import set_state
 
@@ -39,8 +39,14 @@ class Reconciler:
 
     async def reconcile(self, key: tuple[str, str]) -> timedelta | None:
         """Reconcile the session; return when to look again, if no event will say so. Raises KubeError."""
-        now = self.clock()
-        seen = await observe(key, self.kube, self.deleted, now)
+        now = self.clock().replace(microsecond=0)  # times in Kubernetes objects have whole seconds
+        try:
+            seen = await observe(key, self.kube, self.deleted, now)
+        except UnreadableSession as error:
+            logs.warning(
+                "session cannot be read: CRD and operator differ", namespace=key[0], name=key[1], fields=str(error)
+            )
+            return None
         if seen is None:
             return None
         plan = make_plan(seen, now, self.config)
@@ -49,7 +55,7 @@ class Reconciler:
         if status != seen.session.status:
             await self._write(seen.session, status)
             self._tell(seen.session, status, now)
-            await self._post(seen.session, plan, now)
+            await self._post(seen.session, plan)
         return requeue
 
     async def _write(self, session: AgentSession, status: AgentSessionStatus) -> None:
@@ -77,7 +83,7 @@ class Reconciler:
             logs.info("session changed", **where, state=ready.reason)
         count(session, status, now)
 
-    async def _post(self, session: AgentSession, plan: Plan, now: datetime) -> None:
+    async def _post(self, session: AgentSession, plan: Plan) -> None:
         """Post the plan's events; the session is well without them, so a failure is only logged."""
         for notice in plan.notices:
             body = event(
@@ -86,7 +92,7 @@ class Reconciler:
                 reason=notice.reason,
                 action=notice.action,
                 note=notice.message,
-                now=now,
+                now=self.clock(),
                 reporter=self.reporter,
             )
             try:

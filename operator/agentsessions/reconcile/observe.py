@@ -19,6 +19,10 @@ from agentsessions.reconcile.model import Observed
 _REMEMBERED = 2000
 
 
+class UnreadableSession(Exception):
+    """A session that the API server accepted and this operator cannot read; the text names the fields."""
+
+
 @dataclass
 class DeletedPods:
     """The last words of deleted pods: a watch delivers them once, and a list never again.
@@ -46,7 +50,7 @@ async def observe(key: tuple[str, str], kube: Kube, deleted: DeletedPods, now: d
     raw = await kube.get(SESSIONS, *key)
     if raw is None:
         return None
-    session = AgentSession.model_validate(raw)
+    session = _session(raw)
     if session.metadata.deletion_timestamp is not None:
         return Observed(session)
     selector = f"{LABEL_SESSION_UID}={session.metadata.uid}"
@@ -55,6 +59,19 @@ async def observe(key: tuple[str, str], kube: Kube, deleted: DeletedPods, now: d
     name, template, problem = await _template(session, kube)
     warnings = await _warnings(session, pods, kube, now)
     return Observed(session, template, name, problem, tuple(pods), tuple(warnings))
+
+
+def _session(raw: Json) -> AgentSession:
+    """Return the session as a model; raises UnreadableSession, which only another version of the CRD can cause."""
+    try:
+        return AgentSession.model_validate(raw)
+    except ValidationError as error:
+        raise UnreadableSession(", ".join(_fields(error))) from error
+
+
+def _fields(error: ValidationError) -> list[str]:
+    """Return the paths of the fields that could not be read; never their values."""
+    return sorted({".".join(map(str, problem["loc"])) for problem in error.errors()})
 
 
 def _recalled(session: AgentSession, pods: list[PodFacts], deleted: DeletedPods) -> list[PodFacts]:
@@ -78,8 +95,8 @@ async def _template(session: AgentSession, kube: Kube) -> tuple[str, TemplateFie
     try:
         return name, AgentTemplateSpec.model_validate(raw.get("spec", {})), ""
     except ValidationError as error:
-        fields = ", ".join(sorted({".".join(map(str, e["loc"])) for e in error.errors()}))
-        return name, None, f"AgentTemplate '{name}' has fields that this operator cannot read: {fields}."
+        text = f"AgentTemplate '{name}' has fields that this operator cannot read: {', '.join(_fields(error))}."
+        return name, None, text
 
 
 def _missing(name: str) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -27,6 +28,7 @@ class SessionQueue:
     _timers: dict[Key, asyncio.TimerHandle] = field(default_factory=dict)
     _errors: dict[Key, int] = field(default_factory=dict)
     _closed: bool = False
+    _idle: asyncio.Event = field(default_factory=asyncio.Event)
 
     def add(self, key: Key) -> None:
         """Ask for a key to be worked on; asking twice is asking once."""
@@ -58,9 +60,10 @@ class SessionQueue:
     async def drain(self, seconds: float) -> None:
         """Start no more work and wait for what is in hand, for at most `seconds`."""
         self._closed = True
-        deadline = time.monotonic() + seconds
-        while self._busy and time.monotonic() < deadline:
-            await asyncio.sleep(0.05)
+        if self._busy:
+            self._idle.clear()
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._idle.wait(), seconds)
 
     def _due(self, key: Key) -> None:
         """Turn a timer that went off into a wish."""
@@ -80,6 +83,8 @@ class SessionQueue:
                 await self._handle(key)
             finally:
                 self._busy.discard(key)
+                if not self._busy:
+                    self._idle.set()
                 if key in self._again:
                     self._again.discard(key)
                     self.add(key)
