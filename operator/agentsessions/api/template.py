@@ -234,6 +234,9 @@ class TemplateFields(ApiModel):
         None,
         description="Also put the prompt into this environment variable, for images that read it there "
         "(for example TASK_PROMPT). The value stays in a Secret.",
+        json_schema_extra=cel(
+            rule(f"!(self in [{_RESERVED_LIST}])", "must not be a variable that carries a model key, use TASK_PROMPT")
+        ),
     )
     env: list[EnvVar] | None = Field(
         None,

@@ -109,7 +109,9 @@ def _failed(
     spec = seen.session.spec
     if not restart.may_retry(spec, verdict, status.failures):
         return _finished_badly(seen, status, verdict, _last_words(spec.backoff_limit, status, verdict), now)
-    text = f"{verdict.message} Another attempt follows (failures: {status.failures} of {spec.backoff_limit} retried)."
+    text = (
+        f"{verdict.message} Another attempt follows (failures: {status.failures}, backoffLimit: {spec.backoff_limit})."
+    )
     row = set_state(seen, State.PROGRESSING, Reason.BACK_OFF, text, now)
     update = {
         "conditions": row.conditions,

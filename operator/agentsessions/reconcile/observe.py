@@ -75,9 +75,12 @@ def _fields(error: ValidationError) -> list[str]:
 
 
 def _recalled(session: AgentSession, pods: list[PodFacts], deleted: DeletedPods) -> list[PodFacts]:
-    """Return the session's own pod if it is gone but its end is known."""
-    host = session.status.host
-    if host is None or host.pod_uid is None or any(pod.uid == host.pod_uid for pod in pods):
+    """Return the session's own pod if it is gone, its end is known, and status does not tell it yet."""
+    status, host = session.status, session.status.host
+    if host is None or host.pod_uid is None or status.completion_time is not None:
+        return []
+    told = status.last_termination is not None and status.last_termination.pod_uid == host.pod_uid
+    if told or any(pod.uid == host.pod_uid for pod in pods):
         return []
     pod = deleted.recall(host.pod_uid)
     return [pod] if pod is not None else []
