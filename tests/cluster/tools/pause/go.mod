@@ -1,0 +1,3 @@
+module agentsessions.dev/tests/cluster/tools/pause
+
+go 1.26.0
