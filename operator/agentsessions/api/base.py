@@ -19,7 +19,12 @@ class ApiModel(BaseModel):
     """A piece of a resource: immutable, camelCase by alias, unknown fields of a newer CRD are ignored."""
 
     model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True, protected_namespaces=()
+        alias_generator=to_camel,
+        populate_by_name=True,
+        extra="ignore",
+        frozen=True,
+        protected_namespaces=(),
+        hide_input_in_errors=True,  # errors are logged, and the input may be a prompt
     )
 
     def to_json(self) -> Json:

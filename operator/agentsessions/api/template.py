@@ -24,6 +24,7 @@ from agentsessions.api.base import (
 _RESERVED_ENV = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN")
 _RESERVED_LIST = ", ".join(f"'{name}'" for name in _RESERVED_ENV)
 ToolName = Annotated[str, Field(min_length=1, max_length=256)]
+LabelValue = Annotated[str, Field(max_length=63)]
 
 
 class LocalReference(ApiModel):
@@ -149,7 +150,7 @@ class EgressPeer(ApiModel):
     """A destination that the pod may reach: pods in the cluster, or an address range."""
 
     namespace: NamespaceName | None = Field(None, description="Namespace of the pods. Unset: the session's own.")
-    pod_labels: dict[str, str] | None = Field(
+    pod_labels: dict[str, LabelValue] | None = Field(
         None, max_length=16, description="Labels of the pods. Unset, with `namespace`: all pods there."
     )
     cidr: str | None = Field(
@@ -250,7 +251,9 @@ class TemplateFields(ApiModel):
             )
         ),
     )
-    node_selector: dict[str, str] | None = Field(None, max_length=32, description="Labels of the nodes to run on.")
+    node_selector: dict[str, LabelValue] | None = Field(
+        None, max_length=32, description="Labels of the nodes to run on."
+    )
     tolerations: list[Toleration] | None = Field(
         None, max_length=32, description="Taints that the pod tolerates.", json_schema_extra=ATOMIC
     )

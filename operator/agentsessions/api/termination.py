@@ -4,15 +4,19 @@ Written by the agent image (ours or another), read by the operator. Kubernetes c
 (https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-failure/).
 """
 
+import re
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from agentsessions.api.base import ApiModel
 from agentsessions.api.status import Result, Usage
 
 MAX_BYTES = 4096
+MAX_COUNT = 10**12
+
+_PRICE = re.compile(r"[0-9]{1,7}(\.[0-9]{1,12})?")
 
 
 class Outcome(StrEnum):
@@ -53,4 +57,15 @@ class TerminationReport(ApiModel):
     retryable: bool = False
     result: Result | None = None
     usage: Usage = Usage()
-    oom_kills: int = Field(0, ge=0)
+    oom_kills: int = Field(0, ge=0, le=1_000_000)
+
+    @field_validator("usage")
+    @classmethod
+    def _plausible(cls, usage: Usage) -> Usage:
+        """Refuse what cannot be added up, or what the API server would not take in status."""
+        counts = usage.model_dump(exclude={"cost_usd"}).values()
+        if not all(0 <= n <= MAX_COUNT for n in counts):
+            raise ValueError(f"counts must be from 0 to {MAX_COUNT}")
+        if not _PRICE.fullmatch(usage.cost_usd):
+            raise ValueError("`costUsd` must be a plain decimal number, for example 0.0123")
+        return usage

@@ -1,0 +1,23 @@
+"""`agentrunner run`: the entry point of the agent image."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+
+def main() -> None:
+    """Parse the arguments, run, and exit with the attempt's code."""
+    parser = argparse.ArgumentParser(prog="agentrunner", description="Run a Claude Agent SDK session in a pod.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("run", help="run one task to its end, report it, and exit")
+    parser.parse_args()
+    # Only now: the SDK takes a second to load, and `--help` should not wait for it.
+    from agentrunner.events import EventLog
+    from agentrunner.run import run
+
+    sys.exit(run(dict(os.environ), Path.cwd(), EventLog()))
+
+
+if __name__ == "__main__":
+    main()

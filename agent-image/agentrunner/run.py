@@ -1,0 +1,199 @@
+"""`agentrunner run`: one attempt at one task, from the files in the pod to the exit code. The I/O of it all."""
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from agentsessions.api.termination import Outcome, ReportReason, TerminationReport
+from claude_agent_sdk import Message, ResultMessage
+
+from agentrunner import report
+from agentrunner.attempt import Books
+from agentrunner.environment import agent_environment
+from agentrunner.errors import InvalidInput
+from agentrunner.events import EventLog, LibraryHandler
+from agentrunner.inputs import Inputs, read_inputs
+from agentrunner.options import Launch, sdk_options
+from agentrunner.outcome import INTERRUPTED, Verdict, failed, judge_exception, judge_result
+from agentrunner.places import Places, places, require_writable, write_private
+from agentrunner.progress import Progress
+from agentrunner.scrub import make_scrubber
+from agentrunner.session import Session
+from agentrunner.state import State
+from agentrunner.terminationlog import TerminationLog
+from agentrunner.transcript import CONTINUATION, Start, begin, find, prompt_uuid
+from agentrunner.usage import ZERO
+
+METER_SECONDS = 0.25
+"""Least time between two readings of the usage while messages come in."""
+
+
+def run(own: Mapping[str, str], cwd: Path, log: EventLog) -> int:
+    """Run the attempt that the environment describes and return the exit code."""
+    where = places(own, cwd)
+    termination = TerminationLog(where.termination)
+    session_id = own.get("AGENTSESSIONS_SESSION_ID", "unknown")
+    try:
+        inputs = read_inputs(where.session)
+        session_id = inputs.session_id
+        environment = _take_environment(own, inputs, where)
+        log.bind(
+            make_scrubber(environment, inputs.prompt),
+            include_content=inputs.include_content,
+            sessionId=session_id,
+            attempt=inputs.attempt,
+        )
+        state = State(where.state, session_id)
+        state.open()
+        require_writable(environment)
+    except InvalidInput as error:
+        return _refuse(error, session_id, termination, log)
+    books = Books(session_id, inputs.attempt, state, termination, log)
+    stored = state.finished()
+    if stored is not None:
+        return _repeat(stored, books, log)
+    return asyncio.run(_Attempt(inputs, where, environment, books, log).run())
+
+
+def _take_environment(own: Mapping[str, str], inputs: Inputs, where: Places) -> dict[str, str]:
+    """Return the agent's environment, and make it this process's own: the SDK passes on what it finds there."""
+    environment = agent_environment(own, inputs.prompt, str(where.state))
+    os.environ.clear()
+    os.environ.update(environment)
+    return environment
+
+
+def _refuse(error: InvalidInput, session_id: str, termination: TerminationLog, log: EventLog) -> int:
+    verdict = failed(ReportReason.INVALID_CONFIGURATION, str(error), retryable=False)
+    log.emit("refused", reason=verdict.reason, message=verdict.message)
+    termination.write(report.fit(report.final(session_id, verdict, None, report.NO_USAGE, 0)))
+    return verdict.exit_code
+
+
+def _repeat(stored: TerminationReport, books: Books, log: EventLog) -> int:
+    """Report the turn that an earlier attempt finished: it is paid for, and must not be run again."""
+    books.publish(stored)
+    log.emit("alreadyFinished", outcome=stored.outcome, reason=stored.reason)
+    return Verdict(stored.outcome, stored.reason, stored.message, stored.retryable).exit_code
+
+
+class _Attempt:
+    """The part of a run that needs an event loop."""
+
+    def __init__(
+        self, inputs: Inputs, where: Places, environment: Mapping[str, str], books: Books, log: EventLog
+    ) -> None:
+        self._inputs = inputs
+        self._where = where
+        self._environment = environment
+        self._books = books
+        self._log = log
+        self._progress = Progress(log)
+        self._stop = asyncio.Event()
+        self._news = asyncio.Event()
+        self._result: ResultMessage | None = None
+        self._ended = False
+
+    async def run(self) -> int:
+        """Run the session, whatever happens report how it ended, and return the exit code."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_signal)
+        logging.basicConfig(handlers=[LibraryHandler(self._log)], force=True)
+        self._books.progress(ZERO, 0)
+        try:
+            verdict = await self._converse()
+        except Exception as error:
+            verdict = judge_exception(error, stopping=self._stop.is_set(), oom_kills=self._books.oom_kills)
+        if not self._ended:
+            self._end(verdict)
+        return verdict.exit_code
+
+    def _on_signal(self) -> None:
+        self._log.emit("stopping")
+        self._stop.set()
+
+    async def _converse(self) -> Verdict:
+        """Hold the session to its end; the report is written before the CLI is asked to leave."""
+        config = Path(self._environment["CLAUDE_CONFIG_DIR"])
+        session_id = self._inputs.session_id
+        start = begin(find(config, self._where.workspace, session_id), session_id)
+        self._log.emit("attemptStarted", start=start.value, promptSize=len(self._inputs.prompt))
+        prompt = self._inputs.agent.system_prompt
+        system_prompt = write_private(prompt) if prompt else None
+        launch = Launch(session_id, start is not Start.FRESH, self._where.workspace, system_prompt)
+        session = Session(sdk_options(self._inputs.agent, launch, self._log.cli_stderr))
+        if not await self._connect(session):
+            return INTERRUPTED
+        try:
+            self._books.start(await session.meter())
+            verdict = await self._turn(session, start)
+            self._end(verdict)
+            return verdict
+        finally:
+            # Once the turn has been reported, nothing that happens while the CLI leaves can change its outcome.
+            with suppress(Exception):
+                await session.__aexit__()
+
+    async def _connect(self, session: Session) -> bool:
+        """Start the CLI and return True, or False when the pod was told to stop meanwhile."""
+        connecting = asyncio.create_task(session.__aenter__())
+        stopping = asyncio.create_task(self._stop.wait())
+        await asyncio.wait({connecting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if connecting.done():
+            await connecting
+            return True
+        connecting.cancel()
+        with suppress(asyncio.CancelledError, Exception):
+            await connecting
+        return False
+
+    async def _turn(self, session: Session, start: Start) -> Verdict:
+        """Ask, or ask to go on, and return what came of it."""
+        text, uuid = self._inputs.prompt, prompt_uuid(self._inputs.session_id)
+        watch = asyncio.create_task(self._watch(session))
+        try:
+            asked = (CONTINUATION, None) if start is Start.CONTINUE else (text, uuid)
+            self._result = await session.ask(*asked, self._note, self._stop)
+        finally:
+            watch.cancel()
+        return judge_result(
+            self._result,
+            stopping=self._stop.is_set(),
+            wants_structure=self._inputs.agent.output_schema is not None,
+        )
+
+    def _note(self, message: Message) -> None:
+        self._progress.note(message)
+        self._news.set()
+
+    async def _watch(self, session: Session) -> None:
+        """Keep the report's usage up to date while the turn goes on, so that a kill leaves it behind."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            try:
+                self._books.progress(await session.meter(), self._progress.turns)
+            except Exception as error:
+                # A dying CLI cannot answer; how it died is seen, and judged, where its messages are read.
+                self._log.emit("usageUnread", error=type(error).__name__)
+                return
+            await asyncio.sleep(METER_SECONDS)
+
+    def _end(self, verdict: Verdict) -> None:
+        self._ended = True
+        ended = self._books.close(verdict, self._result)
+        self._log.emit(
+            "attemptEnded",
+            outcome=ended.outcome,
+            reason=ended.reason,
+            message=ended.message or None,
+            retryable=None if ended.outcome is Outcome.SUCCEEDED else ended.retryable,
+            oomKills=ended.oom_kills or None,
+            **ended.usage.to_json(),
+        )

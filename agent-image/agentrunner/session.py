@@ -1,0 +1,96 @@
+"""One session with the CLI: connect, ask, follow, stop. The only module that talks to the SDK's client."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+from uuid import uuid4
+
+from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, ClaudeSDKError, Message, ResultMessage
+
+from agentrunner.usage import Meter, read_meter
+
+INTERRUPT_SECONDS = 20.0
+"""How long an interrupted turn may take to wind up: within the pod's default grace of 30 seconds."""
+
+_CONTROL_SECONDS = 10.0
+
+
+class TurnEndedWithoutResult(ClaudeSDKError):
+    """The CLI closed its output before it had given a result."""
+
+
+class Session:
+    """A connected CLI; use as a context manager, so that the process ends with it."""
+
+    def __init__(self, options: ClaudeAgentOptions) -> None:
+        self._client = ClaudeSDKClient(options)
+
+    async def __aenter__(self) -> "Session":
+        await self._client.connect()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._client.disconnect()
+
+    async def meter(self) -> Meter:
+        """Return the CLI's counters; also valid in the middle of a turn."""
+        # Not in the SDK's public interface at this version; the pinned CLI answers in milliseconds.
+        query: Any = self._client._query
+        answer = await asyncio.wait_for(query._send_control_request({"subtype": "get_usage"}), _CONTROL_SECONDS)
+        counted = answer.get("session", {})
+        return read_meter(counted.get("total_cost_usd"), counted.get("model_usage"))
+
+    async def ask(
+        self, text: str, uuid: str | None, note: Callable[[Message], None], stop: asyncio.Event
+    ) -> ResultMessage:
+        """Send one message and return the result of its turn; `stop` interrupts the turn.
+
+        `uuid` names the message in the transcript; the CLI silently ignores a message whose uuid it has seen.
+        """
+        uuid = uuid or str(uuid4())
+        # A task of its own: the SDK stalls, control replies included, once 100 messages wait.
+        drain = asyncio.create_task(self._drain(uuid, note, stop))
+        try:
+            await self._client.query(_message(text, uuid))
+            await _first(drain, stop.wait())
+            if not drain.done():
+                await self._interrupt()
+                await asyncio.wait({drain}, timeout=INTERRUPT_SECONDS)
+            if not drain.done():
+                raise TurnEndedWithoutResult("the turn did not end when it was interrupted")
+            return drain.result()
+        finally:
+            drain.cancel()
+
+    async def _drain(self, uuid: str, note: Callable[[Message], None], stop: asyncio.Event) -> ResultMessage:
+        async for message in self._client.receive_messages():
+            note(message)
+            if isinstance(message, ResultMessage) and (stop.is_set() or _answers(message, uuid)):
+                return message
+        raise TurnEndedWithoutResult("the CLI ended before it gave a result")
+
+    async def _interrupt(self) -> None:
+        """Ask the CLI to stop; a CLI that is already dying has nothing to answer, its end is seen by the drain."""
+        try:
+            await asyncio.wait_for(self._client.interrupt(), _CONTROL_SECONDS)
+        except Exception as error:
+            if not isinstance(error, ClaudeSDKError | TimeoutError | OSError) and type(error) is not Exception:
+                raise
+
+
+async def _message(text: str, uuid: str) -> AsyncIterator[dict[str, Any]]:
+    yield {"type": "user", "uuid": uuid, "message": {"role": "user", "content": text}, "parent_tool_use_id": None}
+
+
+def _answers(result: ResultMessage, uuid: str) -> bool:
+    """Return whether this result ends the turn of our message, not one that the CLI began by itself."""
+    return not result.user_message_uuids or uuid in result.user_message_uuids
+
+
+async def _first(task: "asyncio.Task[Any]", other: Awaitable[Any]) -> None:
+    """Wait until either is done; the second is cancelled if it is not."""
+    waiter = asyncio.ensure_future(other)
+    try:
+        await asyncio.wait({task, waiter}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiter.cancel()

@@ -1,0 +1,50 @@
+"""Counters by session: how often it asked, and which scripted errors it has already been given.
+
+Kept in memory for the life of the process. It must never keep anything of a request but numbers.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class SessionCount:
+    """What is known of one session's requests."""
+
+    requests: int = 0
+    errors: int = 0
+    messages: int = 0
+    answers: int = 0
+
+
+@dataclass(slots=True)
+class Ledger:
+    """All sessions seen since the process started."""
+
+    sessions: dict[str, SessionCount] = field(default_factory=dict)
+    given: Counter[tuple[str, int, int]] = field(default_factory=Counter)
+
+    def note_request(self, session: str, messages: int, answers: int) -> None:
+        """Count one request that carried so many messages, so many of them from the model."""
+        count = self.sessions.setdefault(session, SessionCount())
+        count.requests += 1
+        count.messages, count.answers = messages, answers
+
+    def note_error(self, session: str) -> None:
+        """Count one scripted error."""
+        self.sessions.setdefault(session, SessionCount()).errors += 1
+
+    def take_error(self, session: str, turn: int, step: int, times: int | None) -> bool:
+        """Return whether this error is still due for the session, and count it if so."""
+        if times is not None and self.given[session, turn, step] >= times:
+            return False
+        self.given[session, turn, step] += 1
+        return True
+
+    def as_json(self) -> dict[str, object]:
+        """Return the counts for `GET /_requests`."""
+        sessions = {
+            name: {"requests": c.requests, "errors": c.errors, "messages": c.messages, "answers": c.answers}
+            for name, c in self.sessions.items()
+        }
+        return {"total": sum(c.requests for c in self.sessions.values()), "sessions": sessions}
