@@ -1,0 +1,19 @@
+{{/* The egress proxy of this release as a template block's modelEndpoint. */}}
+{{- define "agentsessions.egressEndpoint" -}}
+baseUrl: http://{{ include "agentsessions.egressName" . }}.{{ .Release.Namespace }}.svc:8080
+egress:
+  - namespace: {{ .Release.Namespace }}
+    podLabels: {{- include "agentsessions.selectorLabels" (dict "root" . "component" "egress") | nindent 6 }}
+    port: 8080
+{{- end }}
+
+{{- define "agentsessions.config" -}}
+{{- $defaults := deepCopy .Values.defaults }}
+{{- if not $defaults.image }}
+{{- $_ := set $defaults "image" (include "agentsessions.image" (dict "root" . "image" .Values.agentImage)) }}
+{{- end }}
+{{- if and .Values.egress.enabled (not $defaults.modelEndpoint) }}
+{{- $_ := set $defaults "modelEndpoint" (include "agentsessions.egressEndpoint" . | fromYaml) }}
+{{- end }}
+{{- dict "defaults" $defaults "dns" .Values.dns "watchNamespaces" .Values.watchNamespaces "logLevel" .Values.logLevel "concurrency" .Values.concurrency "retryBackoff" .Values.retryBackoff | toYaml }}
+{{- end }}

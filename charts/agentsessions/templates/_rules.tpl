@@ -1,0 +1,37 @@
+{{/* All that the operator may do; the same rules in a ClusterRole or in one Role per watched namespace. */}}
+{{- define "agentsessions.rules" -}}
+- apiGroups: [agentsessions.dev]
+  resources: [agentsessions, agenttemplates]
+  verbs: [get, list, watch]
+# Finished sessions are deleted after ttlSecondsAfterFinished.
+- apiGroups: [agentsessions.dev]
+  resources: [agentsessions]
+  verbs: [delete]
+- apiGroups: [agentsessions.dev]
+  resources: [agentsessions/status]
+  verbs: [get, patch]
+# Owner references that block deletion need this where OwnerReferencesPermissionEnforcement is on.
+- apiGroups: [agentsessions.dev]
+  resources: [agentsessions/finalizers]
+  verbs: [update]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch, create, delete]
+# Create only: the operator hands a prompt over and can never read a Secret, not even its own.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [create]
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [get, create]
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
+  verbs: [get, list, watch, create, delete, patch]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create]
+# The reason why a pod does not start stands in its events only.
+- apiGroups: [""]
+  resources: [events]
+  verbs: [list]
+{{- end }}

@@ -1,0 +1,107 @@
+"""What holds for all objects of a release: names, labels, and the switches that leave objects out."""
+
+import pytest
+
+from chart import helm
+
+MONITORING = "monitoring.coreos.com/v1"
+CLUSTER_SCOPED = {
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "CustomResourceDefinition",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
+}
+EVERYTHING = helm.with_egress() | {
+    "metrics": {
+        "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+        "prometheusRule": {"enabled": True, "labels": {"release": "prometheus"}},
+        "dashboard": {"enabled": True},
+    }
+}
+
+
+def key(manifest: helm.Manifest) -> tuple[str, str, str]:
+    """Return what makes an object unique in a cluster."""
+    metadata = manifest["metadata"]
+    return manifest["kind"], metadata.get("namespace", ""), metadata["name"]
+
+
+def test_every_namespaced_object_says_its_namespace() -> None:
+    for manifest in helm.template(EVERYTHING, apis=[MONITORING]):
+        expected = None if manifest["kind"] in CLUSTER_SCOPED else helm.NAMESPACE
+        assert manifest["metadata"].get("namespace") == expected, key(manifest)
+
+
+def test_every_object_has_the_recommended_labels_and_the_users_own() -> None:
+    values = EVERYTHING | {"commonLabels": {"cost": "42"}, "crds": {"commonLabels": {"cost": "42"}}}
+    for manifest in helm.template(values, apis=[MONITORING]):
+        labels = manifest["metadata"]["labels"]
+        assert labels["cost"] == "42", key(manifest)
+        for name in ("name", "instance", "component", "part-of", "managed-by"):
+            assert f"app.kubernetes.io/{name}" in labels, key(manifest)
+
+
+def test_no_pod_of_the_release_passes_for_an_agent() -> None:
+    for deployment in helm.of_kind(helm.template(EVERYTHING), "Deployment"):
+        assert deployment["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "Helm"
+
+
+def test_selectors_do_not_change_with_version_or_common_labels() -> None:
+    manifests = helm.template(EVERYTHING | {"commonLabels": {"cost": "42"}})
+    for deployment in helm.of_kind(manifests, "Deployment"):
+        assert set(deployment["spec"]["selector"]["matchLabels"]) == {
+            f"app.kubernetes.io/{name}" for name in ("name", "instance", "component")
+        }
+
+
+def test_objects_are_unique_and_names_fit() -> None:
+    long = {"fullnameOverride": "a-name-that-is-much-longer-than-any-name-in-a-cluster-may-ever-be"}
+    manifests = helm.template(EVERYTHING | long, apis=[MONITORING])
+    assert len({key(manifest) for manifest in manifests}) == len(manifests)
+    assert all(len(manifest["metadata"]["name"]) <= 63 for manifest in manifests if "namespace" in manifest["metadata"])
+
+
+def test_two_releases_of_one_name_share_nothing_but_the_crds() -> None:
+    def cluster_wide(namespace: str) -> set[str]:
+        text = helm.run("template", "same", str(helm.CHART), "--namespace", namespace, "--set", "crds.enabled=false")
+        return {
+            line.removeprefix("  name: ")
+            for document in text.split("---")
+            if any(f"kind: {kind}\n" in document for kind in CLUSTER_SCOPED)
+            for line in document.splitlines()
+            if line.startswith("  name: ")
+        }
+
+    assert cluster_wide("one")
+    assert not cluster_wide("one") & cluster_wide("two")
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ({"networkPolicy": {"enabled": False}}, "NetworkPolicy"),
+        ({"admissionPolicy": {"enabled": False}}, "ValidatingAdmissionPolicy"),
+        ({"admissionPolicy": {"enabled": False}}, "ValidatingAdmissionPolicyBinding"),
+        ({"serviceAccount": {"create": False, "name": "mine"}}, "ServiceAccount"),
+        ({"crds": {"enabled": False}}, "CustomResourceDefinition"),
+    ],
+)
+def test_what_is_switched_off_is_not_made(values: dict[str, object], kind: str) -> None:
+    assert helm.of_kind(helm.template(), kind)
+    assert not helm.of_kind(helm.template(values), kind)
+
+
+def test_nothing_of_the_proxy_is_made_by_default() -> None:
+    assert not [m for m in helm.template() if m["metadata"]["name"].endswith("egress")]
+
+
+def test_a_single_proxy_has_no_disruption_budget_that_would_block_a_drain() -> None:
+    assert helm.of_kind(helm.template(helm.with_egress()), "PodDisruptionBudget")
+    assert not helm.of_kind(helm.template(helm.with_egress(replicas=1)), "PodDisruptionBudget")
+
+
+def test_extra_objects_are_templated() -> None:
+    extra = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "{{ .Release.Name }}-extra"}}
+    manifests = helm.template({"extraObjects": [extra]})
+    assert helm.named(manifests, "ConfigMap", "release-extra")
