@@ -1,0 +1,54 @@
+"""Which images there are, and what each is made from. Data only."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[2]
+DEFAULT_BASE = "docker.io/library/python:3.11-slim-bookworm"
+BASE = "base"
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image: its reference, its Dockerfile, and the files and folders it is built from."""
+
+    name: str
+    dockerfile: str
+    sources: tuple[str, ...]
+
+    @property
+    def reference(self) -> str:
+        """The name under which clusters know it."""
+        return f"agentsessions.dev/{self.name}:dev"
+
+
+IMAGES = {
+    image.name: image
+    for image in (
+        Image(
+            "agent",
+            "agent-image/Dockerfile",
+            (
+                "pyproject.toml",
+                "agent-image/requirements.lock",
+                "agent-image/agentrunner",
+                "operator/agentsessions/__init__.py",
+                "operator/agentsessions/py.typed",
+                "operator/agentsessions/api",
+            ),
+        ),
+        Image(
+            "operator",
+            "operator/Dockerfile",
+            ("pyproject.toml", "operator/requirements.lock", "operator/agentsessions"),
+        ),
+        Image(
+            "standin",
+            "tests/standin/Dockerfile",
+            ("tests/standin",),
+        ),
+    )
+}
+"""The images that a cluster gets, by name; the base is made apart, see `base`."""
+
+DEPLOYED = tuple(IMAGES)
