@@ -11,6 +11,8 @@ from agentsessions.api.names import (
     LABEL_MANAGED_BY,
     LABEL_SESSION,
     MANAGED_BY,
+    POD_SELECTOR,
+    POLICY_SELECTOR,
 )
 from agentsessions.reconcile.audit import Auditor
 from agentsessions.reconcile.catalog import Catalog
@@ -100,6 +102,9 @@ def settings() -> kopf.OperatorSettings:
     out.posting.enabled = False
     out.scanning.disabled = True
     out.watching.chunk_size = 500
+    # The handlers' own label filters work in this process; without these, every pod of the cluster comes here.
+    out.watching.label_selectors["v1", "pods"] = POD_SELECTOR
+    out.watching.label_selectors["networking.k8s.io", "v1", "networkpolicies"] = POLICY_SELECTOR
     out.watching.server_timeout = 600
     out.watching.connect_timeout = 10
     out.networking.request_timeout = 30

@@ -88,7 +88,7 @@ def pod_facts(pod: Json) -> PodFacts:
         name=meta["name"],
         uid=meta["uid"],
         resource_version=meta.get("resourceVersion", ""),
-        attempt=int(meta.get("labels", {}).get(LABEL_ATTEMPT, "0")),
+        attempt=_attempt(meta.get("labels", {}).get(LABEL_ATTEMPT, "")),
         phase=status.get("phase", "Pending"),
         created=datetime.fromisoformat(meta["creationTimestamp"]),
         owner_uid=_controller_uid(meta),
@@ -105,6 +105,11 @@ def pod_facts(pod: Json) -> PodFacts:
         unschedulable=_condition(status, "PodScheduled", "False", "Unschedulable"),
         disrupted=_condition(status, "DisruptionTarget", "True", ""),
     )
+
+
+def _attempt(label: str) -> int:
+    """Return the number of the attempt; labels are anybody's to edit, and one that makes no sense is of no attempt."""
+    return int(label) if label.isdecimal() else -1
 
 
 def _controller_uid(meta: Json) -> str:

@@ -3,8 +3,6 @@
 import json
 from dataclasses import dataclass
 
-from pydantic import ValidationError
-
 from agentsessions.api.conditions import Reason
 from agentsessions.api.status import Result, Usage
 from agentsessions.api.termination import Outcome, ReportReason, TerminationReport
@@ -46,10 +44,16 @@ def read_report(ended: Ended | None, session_id: str) -> TerminationReport | Non
     if ended is None or not ended.message.lstrip().startswith("{"):
         return None
     try:
-        report = TerminationReport.model_validate(json.loads(ended.message))
-    except (ValueError, ValidationError):
+        report = TerminationReport.model_validate(json.loads(ended.message, parse_int=_number))
+        report.to_json()  # what could not be written to status is no report
+    except (ValueError, RecursionError):
         return None
     return report if report.session_id == session_id else None
+
+
+def _number(digits: str) -> int | float:
+    """Return a whole number; one beyond 64 bits as the API server would read it."""
+    return int(digits) if len(digits) < 19 else float(digits)
 
 
 def result_of(pod: PodFacts, report: TerminationReport | None) -> Result:
@@ -65,8 +69,9 @@ def usage_of(report: TerminationReport | None) -> Usage:
 
 
 def _by_success(pod: PodFacts, report: TerminationReport | None) -> Verdict | None:
-    """Exit code 0 is success, whatever else happened to the pod."""
-    if pod.phase != "Succeeded" or (pod.ended is not None and pod.ended.exit_code != 0):
+    """Exit code 0 is success; in a pod that was being stopped it may be mere obedience, unless the report says so."""
+    said_so = report is not None and report.outcome is Outcome.SUCCEEDED
+    if not (said_so or pod.phase == "Succeeded") or (pod.ended is not None and pod.ended.exit_code != 0):
         return None
     return Verdict(True, Reason.COMPLETED, "The agent finished its task.", report=report)
 

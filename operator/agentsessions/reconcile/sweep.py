@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from agentsessions import logs
 from agentsessions.api.base import Json
-from agentsessions.api.names import LABEL_COMPONENT, LABEL_MANAGED_BY, LABEL_NETWORK_POLICY, MANAGED_BY
+from agentsessions.api.names import LABEL_NETWORK_POLICY, POLICY_SELECTOR
 from agentsessions.kube.client import Kube
 from agentsessions.kube.errors import Conflict
 from agentsessions.kube.paths import NETWORK_POLICIES, PODS, SESSIONS
@@ -13,13 +13,11 @@ from agentsessions.kube.paths import NETWORK_POLICIES, PODS, SESSIONS
 QUIET = timedelta(minutes=10)
 """A policy younger than this may belong to a session that is just starting."""
 
-SELECTOR = f"{LABEL_MANAGED_BY}={MANAGED_BY},{LABEL_COMPONENT}=network-policy"
-
 
 async def sweep(kube: Kube, namespaces: Sequence[str], now: datetime) -> None:
     """Delete every policy of ours that is old, selects no pod, and whose namespace has no unfinished session."""
     for namespace in namespaces or (None,):
-        for policy in await kube.list(NETWORK_POLICIES, namespace, labelSelector=SELECTOR):
+        for policy in await kube.list(NETWORK_POLICIES, namespace, labelSelector=POLICY_SELECTOR):
             if _is_old(policy, now) and await _is_unused(policy, kube):
                 await _remove(policy, kube)
 
