@@ -1,0 +1,126 @@
+# Everything that is done with this repository. `make` lists it; nothing but make and Python is needed to begin with.
+
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+export PYTHONPATH := tests
+
+## PYTHON: Python to make the environment with; default: the first of 3.11 or later on PATH
+CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for p in $(CANDIDATES); do "$$p" -c '$(NEW_ENOUGH)' 2>/dev/null && { echo "$$p"; break; }; done)
+## VENV: folder of the Python environment
+VENV ?= .venv
+## PYTEST_ARGS: further arguments for pytest, for example PYTEST_ARGS="-x -k deadline"
+PYTEST_ARGS ?=
+## BENCH_ARGS: further arguments for the benchmark
+BENCH_ARGS ?=
+## AGENTSESSIONS_CLUSTER: local, kind or existing; default: KUBECONFIG's cluster if that is set, kind where Docker runs, else local
+## AGENTSESSIONS_REGISTRY: with an existing cluster, the registry and prefix from which it pulls the images
+## ANTHROPIC_API_KEY: the demo uses the real model with it, where the cluster has a way out
+## XDG_CACHE_HOME, XDG_STATE_HOME: where built programs and images, and the local cluster's state, are kept
+
+RUN := $(VENV)/bin/python
+TIERS := lint verify test-unit test-chart test-egress test-e2e
+GENERATED := crds charts/agentsessions-crds/files docs/api.md docs/metrics.md
+
+.PHONY: help
+help: ## Show this
+	@awk '/^##@ /{printf "\n%s\n", substr($$0, 5)} \
+	  /^[a-z0-9-]+:.*## /{name = $$1; sub(/:$$/, "", name); sub(/^[^#]*## /, ""); printf "  %-13s %s\n", name, $$0}' \
+	  $(MAKEFILE_LIST)
+	@printf '\nVariables, set as in: make demo AGENTSESSIONS_CLUSTER=kind\n'
+	@awk '/^## [A-Z_, ]+: /{name = substr($$0, 4); sub(/: .*/, "", name); sub(/^[^:]*: /, ""); \
+	  printf "  %s\n                %s\n", name, $$0}' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: $(VENV)/.ready ## Make the Python environment with everything that development needs
+
+$(VENV)/.ready: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed: install it, or name it by PYTHON=…" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' || { echo "install the venv module: apt-get install python3-venv" >&2; exit 1; }
+	@echo "making the Python environment in $(VENV) (a minute or two)" >&2
+	@$(PYTHON) -m venv $(VENV)
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[dev]' >&2
+	@touch $@
+
+##@ A cluster, and the demo on it
+
+.PHONY: demo
+demo: setup ## Show one session from an empty machine to its result (slow the first time, and says so)
+	@$(RUN) -m demo
+
+.PHONY: cluster
+cluster: setup ## Make the cluster, or repair it; quick when it is there
+	@$(RUN) -m cluster up
+
+.PHONY: cluster-down
+cluster-down: setup ## Stop the cluster and remove all of it but the cache
+	@$(RUN) -m cluster down
+
+.PHONY: images
+images: setup ## Build the images that have changed, and print their archives
+	@$(RUN) -m images build
+
+.PHONY: env
+env: setup ## Print what a shell needs to use the cluster: eval "$(make -s env)"
+	@echo "export KUBECONFIG=$$($(RUN) -m cluster kubeconfig)"
+	@echo "export PATH=$$(dirname $$($(RUN) -m cluster binary kubectl)):$$(dirname $$($(RUN) -m cluster binary helm)):\$$PATH"
+
+##@ Tests
+
+.PHONY: test
+test: setup ## Run every tier, cheapest first: lint, unit, chart, egress, then a real cluster
+	@report=""; for tier in $(TIERS); do \
+	  printf '\n== %s\n' "$$tier"; begin=$$(date +%s); \
+	  $(MAKE) $$tier || { printf '\n%b== %s failed\n' "$$report" "$$tier"; exit 1; }; \
+	  report="$$report$$(printf '%-12s %5s s' "$$tier" $$(($$(date +%s) - begin)))\n"; \
+	done; printf '\nall tiers passed\n%b' "$$report"
+
+.PHONY: lint
+lint: setup ## Check style, types and which module may import which
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/lint-imports
+
+.PHONY: test-unit
+test-unit: setup ## Run the tests that need nothing but Python: units, the API contract, agent image, docs
+	@$(RUN) -m pytest tests/unit tests/docs $(PYTEST_ARGS)
+
+.PHONY: test-chart
+test-chart: setup ## Render the Helm charts and check what comes out (builds Helm once)
+	@$(RUN) -m pytest tests/chart $(PYTEST_ARGS)
+
+.PHONY: test-egress
+test-egress: setup ## Run the chart's Envoy configuration in a real Envoy
+	@$(RUN) -m pytest tests/egress $(PYTEST_ARGS)
+
+.PHONY: test-e2e
+test-e2e: setup ## Run the tests on a real cluster with the real agent image; makes the cluster if there is none
+	@$(RUN) -m pytest tests/install tests/e2e $(PYTEST_ARGS)
+
+.PHONY: bench
+bench: setup ## Measure how fast sessions start on the cluster; prints a table and writes JSON
+	@$(RUN) -m bench $(BENCH_ARGS)
+
+##@ Source
+
+.PHONY: fmt
+fmt: setup ## Format the code
+	@$(VENV)/bin/ruff check --fix --quiet .
+	@$(VENV)/bin/ruff format .
+
+.PHONY: crds
+crds: setup ## Write the CRDs from the models, here and in the chart
+	@$(RUN) -m agentsessions crds --out crds
+	@rm -f charts/agentsessions-crds/files/*.yaml && cp crds/*.yaml charts/agentsessions-crds/files/
+
+.PHONY: docs
+docs: setup ## Write the generated pages: docs/api.md and docs/metrics.md
+	@$(RUN) -m agentsessions docs --out docs
+
+.PHONY: verify
+verify: setup ## Fail if something generated is not what the models say now
+	@before=$$(find $(GENERATED) -type f | sort | xargs cksum); $(MAKE) crds docs; \
+	after=$$(find $(GENERATED) -type f | sort | xargs cksum); \
+	test "$$before" = "$$after" || { echo "generated files were out of date: commit what git diff shows" >&2; exit 1; }
