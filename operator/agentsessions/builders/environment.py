@@ -16,9 +16,11 @@ from agentsessions.policies.resolve import Settings
 def environment(session: AgentSession, settings: Settings, secret: str) -> list[Json]:
     """Return the container's variables; the contract's cannot be overridden by the template."""
     fixed = _contract(session, settings)
-    chosen = {var.name: var.value for var in settings.fields.env or [] if var.name not in fixed}
+    prompt = [var for var in _prompt_variable(session, settings, secret) if var["name"] not in fixed]
+    taken = fixed.keys() | {var["name"] for var in prompt}
+    chosen = {var.name: var.value for var in settings.fields.env or [] if var.name not in taken}
     plain = [{"name": name, "value": value} for name, value in {**fixed, **dict(sorted(chosen.items()))}.items()]
-    return [*plain, *_prompt_variable(session, settings, secret)]
+    return [*plain, *prompt]
 
 
 def _contract(session: AgentSession, settings: Settings) -> dict[str, str]:

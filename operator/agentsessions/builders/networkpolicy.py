@@ -63,7 +63,7 @@ def _dns_rule(dns: Dns) -> Json:
     """Let DNS through to the cluster's resolvers only."""
     pods = {
         "namespaceSelector": {"matchLabels": {_NAMESPACE_LABEL: dns.namespace}},
-        "podSelector": {"matchLabels": dict(sorted(dns.pod_labels.items()))},
+        "podSelector": _selector(dns.pod_labels),
     }
     blocks = [{"ipBlock": {"cidr": cidr}} for cidr in sorted(dns.cidrs)]
     ports = [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]
@@ -89,5 +89,10 @@ def _destination(peer: EgressPeer) -> Json:
     if peer.namespace:
         out["namespaceSelector"] = {"matchLabels": {_NAMESPACE_LABEL: peer.namespace}}
     if peer.pod_labels or not peer.namespace:
-        out["podSelector"] = {"matchLabels": dict(sorted((peer.pod_labels or {}).items()))}
+        out["podSelector"] = _selector(peer.pod_labels or {})
     return out
+
+
+def _selector(labels: dict[str, str]) -> Json:
+    """Return the selector of pods with these labels, in the form in which the API server gives it back."""
+    return {"matchLabels": dict(sorted(labels.items()))} if labels else {}

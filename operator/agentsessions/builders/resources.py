@@ -10,6 +10,9 @@ from agentsessions.api.template import ResourceRequests, Resources
 
 CPU_SHARE = Decimal("0.25")
 
+_MOST_DIGITS = 9
+"""A power of ten beyond which no node has cores; writing out 1e999999 would take minutes."""
+
 
 def resource_requirements(resources: Resources | None) -> Json:
     """Return a container's `resources`."""
@@ -30,16 +33,13 @@ def resource_requirements(resources: Resources | None) -> Json:
 
 def cpu_request(limit: str) -> str:
     """Return the CPU to set aside for a limit, in whole millicores, one at least."""
-    cores = Decimal(limit[:-1]) / 1000 if limit.endswith("m") else _cores(limit)
-    return f"{max(1, int(cores * CPU_SHARE * 1000))}m"
-
-
-def _cores(limit: str) -> Decimal:
-    """Return whole cores; forms that nobody uses for CPU are passed to the API server to judge."""
     try:
-        return Decimal(limit)
+        cores = Decimal(limit[:-1]) / 1000 if limit.endswith("m") else Decimal(limit)
     except ArithmeticError:
-        return Decimal(1)
+        cores = Decimal("NaN")
+    if not cores.is_finite() or cores.adjusted() > _MOST_DIGITS:
+        return "250m"  # forms that nobody uses for CPU, and nonsense: the API server judges the limit
+    return f"{max(1, int(cores * CPU_SHARE * 1000))}m"
 
 
 def _set(quantities: dict[str, str | None]) -> dict[str, str]:

@@ -28,12 +28,16 @@ class Settings:
         return self.fields.agent or AgentOptions()
 
 
+_WHOLE = frozenset({"outputSchema"})
+"""Objects that are one value: half of one JSON Schema and half of another are no schema."""
+
+
 def merge(base: Json, over: Json) -> Json:
-    """Merge two objects: objects by key, everything else (lists, scalars) is replaced."""
+    """Merge two objects: objects by key, everything else (lists, scalars, a JSON Schema) is replaced."""
     out = dict(base)
     for key, value in over.items():
         below = out.get(key)
-        if isinstance(below, dict) and isinstance(value, dict):
+        if isinstance(below, dict) and isinstance(value, dict) and key not in _WHOLE:
             out[key] = merge(below, value)
         else:
             out[key] = value

@@ -1,0 +1,31 @@
+"""The operator's configuration: what holds without a word, and what is refused."""
+
+from agentsessions.api.config import BUILT_IN, OperatorConfig
+
+
+def test_an_empty_configuration_is_a_whole_one() -> None:
+    config = OperatorConfig()
+    assert config.to_json() == {
+        "defaults": {},
+        "dns": {"namespace": "kube-system", "podLabels": {"k8s-app": "kube-dns"}, "cidrs": []},
+        "retryBackoff": {"baseSeconds": 10, "maxSeconds": 300},
+        "watchNamespaces": [],
+        "logLevel": "info",
+        "concurrency": 16,
+    }
+
+
+def test_built_in_sizes() -> None:
+    assert BUILT_IN.resources is not None
+    assert BUILT_IN.resources.to_json() == {"cpu": "1", "memory": "1Gi", "ephemeralStorage": "5Gi"}
+
+
+def test_what_is_built_in_bounds_time_and_turns() -> None:
+    assert BUILT_IN.limits is not None
+    assert BUILT_IN.limits.active_deadline_seconds == 3600
+    assert BUILT_IN.agent is not None
+    assert BUILT_IN.agent.max_turns == 20
+
+
+def test_content_stays_out_of_the_log_unless_asked_for() -> None:
+    assert BUILT_IN.content_logging == "Omit"

@@ -1,0 +1,94 @@
+"""What nodes and the scheduler say about a pod: `status` as a real kubelet reports it."""
+
+from datetime import datetime, timedelta
+
+from agentsessions.api.base import Json
+from agentsessions.api.names import CONTAINER
+
+from unit.make import NOW, stamp
+
+EVICTED_DISK = 'Pod ephemeral local storage usage exceeds the total limit of containers 5Gi. '
+EVICTED_VOLUME = 'Usage of EmptyDir volume "workspace" exceeds the limit "5Gi". '
+EVICTED_NODE = "The node was low on resource: memory. Threshold quantity: 100Mi, available: 80Mi. "
+
+
+def pending() -> Json:
+    """The pod was created and nobody has looked at it."""
+    return {"phase": "Pending"}
+
+
+def unschedulable(message: str = "0/2 nodes are available: 2 Insufficient memory.") -> Json:
+    """No node takes the pod."""
+    return pending() | {"conditions": [_condition("PodScheduled", "False", "Unschedulable", message)]}
+
+
+def creating(reason: str = "ContainerCreating", message: str = "", at: datetime = NOW) -> Json:
+    """A node has the pod, and its container waits for something."""
+    waiting = {"reason": reason} | ({"message": message} if message else {})
+    return _on_node("Pending", {"waiting": waiting}, at)
+
+
+def running(at: datetime = NOW) -> Json:
+    """The agent is at work."""
+    return _on_node("Running", {"running": {"startedAt": stamp(at)}}, at)
+
+
+def ended(
+    exit_code: int = 0,
+    *,
+    message: str = "",
+    reason: str = "",
+    at: datetime = NOW,
+    finished: datetime | None = None,
+) -> Json:
+    """The agent's container ended."""
+    word = reason or ("Completed" if exit_code == 0 else "Error")
+    state = {"exitCode": exit_code, "reason": word, "finishedAt": stamp(finished or at + timedelta(seconds=5))}
+    if message:
+        state["message"] = message
+    return _on_node("Succeeded" if exit_code == 0 else "Failed", {"terminated": state}, at)
+
+
+def evicted(message: str = EVICTED_NODE, *, exit_code: int = 137, at: datetime = NOW) -> Json:
+    """The kubelet evicted the pod."""
+    failed = ended(exit_code, at=at) | {"phase": "Failed", "reason": "Evicted", "message": message}
+    return failed | {"conditions": [_condition("DisruptionTarget", "True", "TerminationByKubelet", message)]}
+
+
+def drained(exit_code: int = 143, message: str = "") -> Json:
+    """The eviction API stopped the pod, as `kubectl drain` does."""
+    text = "Eviction API: evicting"
+    return ended(exit_code, message=message) | {
+        "conditions": [_condition("DisruptionTarget", "True", "EvictionByEvictionAPI", text)]
+    }
+
+
+def deadline_exceeded(message: str = "", at: datetime = NOW) -> Json:
+    """The kubelet stopped the pod at its activeDeadlineSeconds."""
+    text = "Pod was active on the node longer than the specified deadline"
+    return ended(137, message=message, at=at) | {"reason": "DeadlineExceeded", "message": text}
+
+
+def node_lost() -> Json:
+    """The pod garbage collector failed a pod whose node is gone."""
+    return {"phase": "Failed", "reason": "NodeLost", "message": "Node n1 which was running the pod is gone"}
+
+
+def never_started() -> Json:
+    """A pod that was deleted before its container ran: the kubelet fails it, and makes up a container status."""
+    state = {
+        "exitCode": 137,
+        "reason": "ContainerStatusUnknown",
+        "message": "The container could not be located when the pod was terminated",
+        "startedAt": None,
+        "finishedAt": None,
+    }
+    return _on_node("Failed", {"terminated": state}, NOW)
+
+
+def _on_node(phase: str, state: Json, at: datetime) -> Json:
+    return {"phase": phase, "startTime": stamp(at), "containerStatuses": [{"name": CONTAINER, "state": state}]}
+
+
+def _condition(kind: str, status: str, reason: str, message: str) -> Json:
+    return {"type": kind, "status": status, "reason": reason, "message": message}
