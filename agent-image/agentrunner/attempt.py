@@ -1,7 +1,5 @@
 """One attempt's books: usage so far, the report as it stands, what is kept on the volume. Small writes only."""
 
-from agentsessions.api.status import Result, Usage
-from agentsessions.api.termination import TerminationReport
 from claude_agent_sdk import ResultMessage
 
 from agentrunner import oom, report
@@ -10,6 +8,8 @@ from agentrunner.outcome import Verdict
 from agentrunner.state import State
 from agentrunner.terminationlog import TerminationLog
 from agentrunner.usage import ZERO, Meter, read_meter, used_since
+from agentsessions.api.status import Usage
+from agentsessions.api.termination import TerminationReport
 
 
 class Books:
@@ -43,7 +43,8 @@ class Books:
         if message is not None:
             meter = read_meter(message.total_cost_usd, message.model_usage)
             self._count(used_since(self._start, meter, message.num_turns), quiet=True)
-        result: Result | None = None if message is None or message.is_error else report.result_of(message)
+        answered = message is not None and verdict.is_finished and not message.is_error
+        result = report.result_of(message) if message and answered else None
         ended = report.final(self._session_id, verdict, result, self.usage, self.oom_kills)
         if verdict.is_finished:
             self._state.keep_finished(self._attempt, ended)

@@ -20,8 +20,6 @@ _REMOVED = ("AGENTSESSIONS_", "KUBERNETES_")
 def agent_environment(own: Mapping[str, str], prompt: str, state_dir: str) -> dict[str, str]:
     """Return the environment for the CLI: the runner's own without the prompt and what is not the agent's."""
     kept = {
-        name: value
-        for name, value in own.items()
-        if not name.startswith(_REMOVED) and value.strip() != prompt.strip()
+        name: value for name, value in own.items() if not name.startswith(_REMOVED) and value.strip() != prompt.strip()
     }
     return {**DEFAULTS, "CLAUDE_CONFIG_DIR": f"{state_dir}/claude", **kept}

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Literal
 from uuid import UUID
 
-from agentsessions.api.base import ApiModel
-from agentsessions.api.template import AgentOptions
 from pydantic import Field, ValidationError
 
 from agentrunner.errors import InvalidInput
+from agentsessions.api.base import ApiModel
+from agentsessions.api.template import AgentOptions
 
 PROMPT_FILE = "prompt"
 SESSION_FILE = "session.json"

@@ -4,9 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from agentsessions.api.template import AgentOptions
 from claude_agent_sdk import ClaudeAgentOptions
 from claude_agent_sdk.types import SystemPromptFile
+
+from agentsessions.api.template import AgentOptions
 
 MAX_TURNS = 20
 """Turns for one prompt unless the session says otherwise: a session never ends by itself."""

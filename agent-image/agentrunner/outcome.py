@@ -6,8 +6,9 @@ The CLI reports API errors as `subtype="success"` with `is_error`; the whole cla
 from dataclasses import dataclass
 from typing import Any
 
-from agentsessions.api.termination import Outcome, ReportReason
 from claude_agent_sdk import ClaudeSDKError, ProcessError, ResultMessage
+
+from agentsessions.api.termination import Outcome, ReportReason
 
 OUTPUT_SCHEMA_NOT_MET = "OutputSchemaNotMet"
 _RETRYABLE_4XX = frozenset({408, 409, 425, 429})
@@ -55,7 +56,9 @@ def judge_result(result: ResultMessage, *, stopping: bool, wants_structure: bool
     if result.subtype == "error_max_structured_output_retries":
         return _unstructured()
     if result.terminal_reason == "prompt_too_long":
-        return failed(ReportReason.MODEL_REQUEST_REJECTED, "the conversation is too long for the model", retryable=False)
+        return failed(
+            ReportReason.MODEL_REQUEST_REJECTED, "the conversation is too long for the model", retryable=False
+        )
     if result.is_error and result.subtype == "success":
         return judge_api_error(result.api_error_status)
     if result.subtype != "success" or result.is_error:

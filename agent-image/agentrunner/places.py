@@ -43,7 +43,8 @@ def require_writable(environment: Mapping[str, str]) -> None:
                 pass
         except OSError as error:
             raise InvalidInput(
-                f"{variable} is '{directory}', which cannot be written ({error.strerror}): mount a writable volume there"
+                f"{variable} is '{directory}', which cannot be written ({error.strerror}): "
+                "mount a writable volume there"
             ) from None
 
 

@@ -3,11 +3,11 @@
 import json
 from collections.abc import Callable
 
-from agentsessions.api.status import Result, Usage
-from agentsessions.api.termination import MAX_BYTES, Outcome, ReportReason, TerminationReport
 from claude_agent_sdk import ResultMessage
 
 from agentrunner.outcome import Verdict, structured_of
+from agentsessions.api.status import Result, Usage
+from agentsessions.api.termination import MAX_BYTES, Outcome, ReportReason, TerminationReport
 
 _MAX_MESSAGE = 1024
 NO_USAGE = Usage()
@@ -61,7 +61,9 @@ def fit(report: TerminationReport, limit: int = MAX_BYTES) -> bytes:
     if len(data) <= limit or report.result is None:
         return data if len(data) <= limit else _cut(limit, len(report.message), lambda n: _with_message(report, n))
     if report.result.structured is not None:
-        return fit(_with_result(report, report.result.model_copy(update={"structured": None, "truncated": True})), limit)
+        return fit(
+            _with_result(report, report.result.model_copy(update={"structured": None, "truncated": True})), limit
+        )
     if report.result.text:
         cut = _cut(limit, len(report.result.text), lambda n: _with_text(report, n))
         if len(cut) <= limit:

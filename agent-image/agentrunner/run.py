@@ -7,8 +7,8 @@ import signal
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from uuid import uuid4
 
-from agentsessions.api.termination import Outcome, ReportReason, TerminationReport
 from claude_agent_sdk import Message, ResultMessage
 
 from agentrunner import report
@@ -27,6 +27,7 @@ from agentrunner.state import State
 from agentrunner.terminationlog import TerminationLog
 from agentrunner.transcript import CONTINUATION, Start, begin, find, prompt_uuid
 from agentrunner.usage import ZERO
+from agentsessions.api.termination import Outcome, ReportReason, TerminationReport
 
 METER_SECONDS = 0.25
 """Least time between two readings of the usage while messages come in."""
@@ -137,11 +138,11 @@ class _Attempt:
         finally:
             # Once the turn has been reported, nothing that happens while the CLI leaves can change its outcome.
             with suppress(Exception):
-                await session.__aexit__()
+                await session.close()
 
     async def _connect(self, session: Session) -> bool:
         """Start the CLI and return True, or False when the pod was told to stop meanwhile."""
-        connecting = asyncio.create_task(session.__aenter__())
+        connecting = asyncio.create_task(session.connect())
         stopping = asyncio.create_task(self._stop.wait())
         await asyncio.wait({connecting, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
@@ -156,10 +157,11 @@ class _Attempt:
     async def _turn(self, session: Session, start: Start) -> Verdict:
         """Ask, or ask to go on, and return what came of it."""
         text, uuid = self._inputs.prompt, prompt_uuid(self._inputs.session_id)
+        if start is Start.CONTINUE:
+            text, uuid = CONTINUATION, str(uuid4())
         watch = asyncio.create_task(self._watch(session))
         try:
-            asked = (CONTINUATION, None) if start is Start.CONTINUE else (text, uuid)
-            self._result = await session.ask(*asked, self._note, self._stop)
+            self._result = await session.ask(text, uuid, self._note, self._stop)
         finally:
             watch.cancel()
         return judge_result(

@@ -2,8 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from typing import Any
-from uuid import uuid4
 
 from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, ClaudeSDKError, Message, ResultMessage
 
@@ -20,16 +20,17 @@ class TurnEndedWithoutResult(ClaudeSDKError):
 
 
 class Session:
-    """A connected CLI; use as a context manager, so that the process ends with it."""
+    """One CLI process: `connect` starts it, `close` ends it."""
 
     def __init__(self, options: ClaudeAgentOptions) -> None:
         self._client = ClaudeSDKClient(options)
 
-    async def __aenter__(self) -> "Session":
+    async def connect(self) -> None:
+        """Start the CLI and shake hands; no model call is made."""
         await self._client.connect()
-        return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def close(self) -> None:
+        """Let the CLI write its transcript and leave; takes seconds if it hangs."""
         await self._client.disconnect()
 
     async def meter(self) -> Meter:
@@ -40,14 +41,11 @@ class Session:
         counted = answer.get("session", {})
         return read_meter(counted.get("total_cost_usd"), counted.get("model_usage"))
 
-    async def ask(
-        self, text: str, uuid: str | None, note: Callable[[Message], None], stop: asyncio.Event
-    ) -> ResultMessage:
+    async def ask(self, text: str, uuid: str, note: Callable[[Message], None], stop: asyncio.Event) -> ResultMessage:
         """Send one message and return the result of its turn; `stop` interrupts the turn.
 
         `uuid` names the message in the transcript; the CLI silently ignores a message whose uuid it has seen.
         """
-        uuid = uuid or str(uuid4())
         # A task of its own: the SDK stalls, control replies included, once 100 messages wait.
         drain = asyncio.create_task(self._drain(uuid, note, stop))
         try:
@@ -71,11 +69,8 @@ class Session:
 
     async def _interrupt(self) -> None:
         """Ask the CLI to stop; a CLI that is already dying has nothing to answer, its end is seen by the drain."""
-        try:
+        with suppress(Exception):
             await asyncio.wait_for(self._client.interrupt(), _CONTROL_SECONDS)
-        except Exception as error:
-            if not isinstance(error, ClaudeSDKError | TimeoutError | OSError) and type(error) is not Exception:
-                raise
 
 
 async def _message(text: str, uuid: str) -> AsyncIterator[dict[str, Any]]:

@@ -12,12 +12,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-from agentsessions.api.status import Usage
-from agentsessions.api.termination import TerminationReport
 from pydantic import ValidationError
 
 from agentrunner.errors import InvalidInput
 from agentrunner.usage import total
+from agentsessions.api.status import Usage
+from agentsessions.api.termination import TerminationReport
 
 FOLDER = "agentsessions"
 

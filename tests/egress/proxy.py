@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import envoy  # type: ignore[import-untyped]
+import envoy
 import yaml
 
 from chart import helm

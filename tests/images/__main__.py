@@ -13,7 +13,9 @@ def main() -> None:
     """Parse the arguments and build."""
     parser = argparse.ArgumentParser(prog="images", description="Build the project's images into archives.")
     build = parser.add_subparsers(dest="command", required=True).add_parser("build", help="build, or find in the cache")
-    build.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join([*DEPLOYED, BASE])}; default: all but {BASE}")
+    build.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"of {', '.join([*DEPLOYED, BASE])}; default: all but {BASE}"
+    )
     build.add_argument("--out", type=Path, help="folder for the archives; default: the cache")
     build.add_argument("--verbose", action="store_true", help="show what the builder says")
     options = parser.parse_args()

@@ -48,7 +48,18 @@ def make_rootfs(archive: Path, *, verbose: bool) -> None:
         root = Path(folder) / "root"
         run(_debootstrap(root), verbose=verbose)
         _tidy(root)
-        run(["tar", "--create", "--numeric-owner", "--sort=name", "--one-file-system", f"--file={archive}", f"-C{root}", "."])
+        run(
+            [
+                "tar",
+                "--create",
+                "--numeric-owner",
+                "--sort=name",
+                "--one-file-system",
+                f"--file={archive}",
+                f"-C{root}",
+                ".",
+            ]
+        )
 
 
 def _debootstrap(root: Path) -> list[str | Path]:

@@ -47,8 +47,14 @@ IMAGES = {
             "tests/standin/Dockerfile",
             ("tests/standin",),
         ),
+        Image(
+            "byo",
+            "tests/images/byo/Dockerfile",
+            ("tests/images/byo",),
+        ),
     )
 }
-"""The images that a cluster gets, by name; the base is made apart, see `base`."""
+"""All images by name; the base is made apart, see `base`."""
 
-DEPLOYED = tuple(IMAGES)
+DEPLOYED = ("agent", "operator", "standin")
+"""What the demo needs; the rest is for tests alone."""

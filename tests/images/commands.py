@@ -14,14 +14,17 @@ def run(command: Sequence[str | Path], *, verbose: bool = False) -> None:
     """Run a command to its end; raise BuildFailed with the end of its output when it fails."""
     words = [str(word) for word in command]
     lines: list[str] = []
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace") as process:
+    with subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    ) as process:
         assert process.stdout is not None
         for line in process.stdout:
             lines.append(line)
             if verbose:
                 sys.stderr.write(line)
     if process.returncode != 0:
-        raise BuildFailed(f"'{' '.join(words[:3])} …' failed with exit code {process.returncode}:\n{''.join(lines[-_TAIL:])}")
+        said = "" if verbose else ":\n" + "".join(lines[-_TAIL:])
+        raise BuildFailed(f"'{' '.join(words[:2])}' failed with exit code {process.returncode}{said}")
 
 
 def succeeds(command: Sequence[str]) -> bool:

@@ -109,7 +109,7 @@ def _detect() -> Engine:
         return Docker()
     missing = [program for program in ("buildah", "debootstrap") if shutil.which(program) is None]
     if missing:
-        raise NoEngine(f"no Docker engine answers, and for building without one {' and '.join(missing)} must be installed")
+        raise NoEngine(f"no Docker engine answers; to build without one, install {' and '.join(missing)}")
     if os.geteuid() != 0:
         raise NoEngine("no Docker engine answers, and building with buildah and debootstrap must be done as root")
     return Buildah()

@@ -41,9 +41,8 @@ def certificates(config: Mapping[str, str], environment: Mapping[str, str]) -> P
 
 def _pip_settings(environment: Mapping[str, str]) -> dict[str, str]:
     """Return pip's global settings: of its files, overridden by PIP_ variables."""
-    listed = subprocess.run(
-        [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False, env=dict(environment)
-    )
+    command = [sys.executable, "-m", "pip", "config", "list"]
+    listed = subprocess.run(command, capture_output=True, text=True, check=False, env=dict(environment))
     out: dict[str, str] = {}
     for prefix in ("global.", "install.", ":env:."):
         for line in listed.stdout.splitlines():

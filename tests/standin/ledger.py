@@ -4,7 +4,9 @@ Kept in memory for the life of the process. It must never keep anything of a req
 """
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import count
 
 
 @dataclass(slots=True)
@@ -24,11 +26,17 @@ class Ledger:
     sessions: dict[str, SessionCount] = field(default_factory=dict)
     given: Counter[tuple[str, int, int]] = field(default_factory=Counter)
 
+    _serials: Iterator[int] = field(default_factory=lambda: count(1))
+
+    def next_serial(self) -> str:
+        """Return a number that no other answer has."""
+        return f"{next(self._serials):06d}"
+
     def note_request(self, session: str, messages: int, answers: int) -> None:
         """Count one request that carried so many messages, so many of them from the model."""
-        count = self.sessions.setdefault(session, SessionCount())
-        count.requests += 1
-        count.messages, count.answers = messages, answers
+        seen = self.sessions.setdefault(session, SessionCount())
+        seen.requests += 1
+        seen.messages, seen.answers = messages, answers
 
     def note_error(self, session: str) -> None:
         """Count one scripted error."""

@@ -11,7 +11,8 @@ DUE = Callable[[int, int | None], bool]
 """Whether the error at this step index, to be given so many times, is still due."""
 
 DEMO_FILE = "hello-from-the-agent.txt"
-_WORK = f"""printf 'Written by a tool call of the agent on %s.\\n' "$(date -u +%FT%TZ)" > {DEMO_FILE} && cat {DEMO_FILE}"""
+_WRITE = """printf 'Written by a tool call of the agent on %s.\\n' "$(date -u +%FT%TZ)\""""
+_WORK = f"{_WRITE} > {DEMO_FILE} && cat {DEMO_FILE}"
 _HELLO = ToolCall(tool="Bash", input={"command": _WORK, "description": "Write a file into the workspace"})
 DEFAULT = (
     Step(text="I will leave a file in the workspace.", tools=(_HELLO,)),

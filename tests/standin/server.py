@@ -1,7 +1,6 @@
 """The HTTP server: routes, the stream, and the clock. It never logs or repeats what a request contains."""
 
 import asyncio
-import itertools
 import json
 from typing import Any
 
@@ -15,14 +14,13 @@ from standin.script import Failure, ScriptError, Step
 
 SESSION_HEADER = "X-Claude-Code-Session-Id"
 LEDGER = web.AppKey("ledger", Ledger)
-SERIALS = web.AppKey("serials", itertools.count)
 _MAX_BODY = 256 * 1024 * 1024
 
 
 def make_app() -> web.Application:
     """Return the stand-in as an application with empty counters."""
     app = web.Application(client_max_size=_MAX_BODY)
-    app[LEDGER], app[SERIALS] = Ledger(), itertools.count(1)
+    app[LEDGER] = Ledger()
     app.add_routes(
         [
             web.post("/v1/messages", messages),
@@ -63,7 +61,7 @@ async def messages(request: web.Request) -> web.StreamResponse:
         await asyncio.sleep(step.delay)
     if step.error is not None:
         return _error(step.error)
-    serial = f"{next(request.app[SERIALS]):06d}"
+    serial = request.app[LEDGER].next_serial()
     if not body.get("stream"):
         return web.json_response(wire.message(step, body, serial))
     return await _stream(request, step, body, serial)

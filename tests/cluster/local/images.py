@@ -15,12 +15,21 @@ from cluster.locks import exclusive
 from cluster.packages import which
 
 PREFIX = "agentsessions.dev/cluster"
+BUSYBOX_IMAGE = f"{PREFIX}/busybox:dev"
 BUSYBOX = Path("/bin/busybox")
 APPLETS = (
     "awk", "cat", "chmod", "cp", "date", "dd", "df", "echo", "env", "false", "find", "grep", "head", "hostname", "id",
     "kill", "ls", "mkdir", "mv", "nc", "nslookup", "printf", "ps", "rm", "sed", "sh", "sleep", "stat", "sync", "tail",
     "test", "timeout", "touch", "tr", "true", "wc", "yes",
 )  # fmt: skip
+
+
+def busybox() -> Archive:
+    """The archive of a small image with a shell, for tests that need a pod which does as it is told."""
+    folder = paths.cache_dir() / "cluster-images"
+    folder.mkdir(parents=True, exist_ok=True)
+    image = _busybox()
+    return archives.inspect(_written(image, folder / f"{_short(image)}.tar"))
 
 
 def own(programs: dict[str, Path]) -> list[Archive]:
@@ -34,11 +43,7 @@ def _images(programs: dict[str, Path]) -> list[Image]:
     provisioner = programs["local-path"] / "local-path-provisioner"
     return [
         Image(PAUSE_IMAGE, {"/pause": programs["pause"] / "pause"}, entrypoint=("/pause",)),
-        Image(
-            f"{PREFIX}/busybox:dev",
-            {"/bin/busybox": static_busybox()},
-            {f"/bin/{applet}": "busybox" for applet in APPLETS},
-        ),
+        _busybox(),
         Image(f"{PREFIX}/coredns:dev", {"/coredns": programs["coredns"] / "coredns"}, entrypoint=("/coredns",)),
         Image(
             f"{PREFIX}/local-path-provisioner:dev",
@@ -46,6 +51,11 @@ def _images(programs: dict[str, Path]) -> list[Image]:
             entrypoint=("/local-path-provisioner",),
         ),
     ]
+
+
+def _busybox() -> Image:
+    links = {f"/bin/{applet}": "busybox" for applet in APPLETS}
+    return Image(BUSYBOX_IMAGE, {"/bin/busybox": static_busybox()}, links)
 
 
 def _short(image: Image) -> str:

@@ -29,6 +29,8 @@ mount -t tmpfs agentsessions /run
 mount -t tmpfs agentsessions /var/log
 mkdir -p /run/netns /run/lib/upper /run/lib/work
 mount -t overlay agentsessions -o lowerdir=/var/lib,upperdir=/run/lib/upper,workdir=/run/lib/work /var/lib
+mkdir -p /var/lib/kubelet
+mount --bind "$KUBELET" /var/lib/kubelet
 exec "$PAUSE"
 """
 
@@ -44,7 +46,11 @@ class Process:
 
 def holder(settings: Settings, node: Node, programs: dict[str, Path]) -> Process:
     """The process that keeps the node's mount namespace."""
-    env = {"KEEP": f"{settings.state}/ {paths.cache_dir()}/", "PAUSE": str(programs["pause"] / "pause")}
+    env = {
+        "KEEP": f"{settings.state}/ {paths.cache_dir()}/",
+        "KUBELET": str(node.folder / "kubelet"),
+        "PAUSE": str(programs["pause"] / "pause"),
+    }
     command = [f"--net=/run/netns/{node.namespace}", "--", "unshare", "--mount", "--propagation", "private"]
     return Process(node.holder, ["nsenter", *command, "sh", "-c", HOLD], env)
 
@@ -66,7 +72,8 @@ def agents(settings: Settings, node: Node, programs: dict[str, Path]) -> list[Pr
         str(kubernetes / "kubelet"),
         f"--config={folder / 'kubelet.json'}",
         f"--kubeconfig={settings.kubeconfig_of(node.name)}",
-        f"--root-dir={folder / 'kubelet'}",
+        # Its sockets are below: a path of the state folder could be longer than the kernel takes for a socket.
+        "--root-dir=/var/lib/kubelet",
         f"--hostname-override={node.name}",
         f"--node-ip={node.address}",
     ]

@@ -20,15 +20,15 @@ def base(settings: Settings, calico_data: Path) -> str:
         *nodes(settings),
         *(path.read_text() for path in sorted((calico_data / "libcalico-go/config/crd").glob("*.yaml"))),
         *calico_access((calico_data / "manifests/calico.yaml").read_text()),
-        _filled("dns.yaml", settings),
-        _filled("storage.yaml", settings),
+        filled("dns.yaml", settings),
+        filled("storage.yaml", settings),
     ]
     return "\n---\n".join(documents)
 
 
 def network(settings: Settings) -> str:
     """Calico's own objects."""
-    return _filled("network.yaml", settings)
+    return filled("network.yaml", settings)
 
 
 def nodes(settings: Settings) -> list[str]:
@@ -75,7 +75,8 @@ def _binding(role: str) -> dict[str, object]:
     }
 
 
-def _filled(name: str, settings: Settings) -> str:
+def filled(name: str, settings: Settings) -> str:
+    """One of our manifests with the values of this cluster."""
     values = {
         "dns_service": DNS_SERVICE,
         "pod_range": POD_RANGE,

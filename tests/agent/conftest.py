@@ -1,0 +1,25 @@
+"""Fixtures: a model that is scripted by the prompt, and a container that uses it.
+
+Everything but the model is real: the runner as the image starts it, the SDK, and its `claude` CLI.
+"""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from agent.container import Container
+from agent.model import Model, serve
+
+
+@pytest.fixture
+async def model() -> AsyncIterator[Model]:
+    """Return a model stand-in of this test's own."""
+    async with serve() as served:
+        yield served
+
+
+@pytest.fixture
+def container(tmp_path: Path, model: Model) -> Container:
+    """Return an empty volume and the means to run containers on it."""
+    return Container(tmp_path, model.url)
