@@ -20,8 +20,8 @@ BENCH_ARGS ?=
 ## XDG_CACHE_HOME, XDG_STATE_HOME: where built programs and images, and the local cluster's state, are kept
 
 RUN := $(VENV)/bin/python
-TIERS := lint verify test-unit test-chart test-egress test-e2e
-GENERATED := crds charts/agentsessions-crds/files docs/api.md docs/metrics.md
+TIERS := lint verify test-unit test-agent test-chart test-egress test-e2e
+GENERATED := crds charts/agentsessions-crds/files charts/agentsessions/values.schema.json docs/api.md docs/metrics.md docs/requirements.md
 
 .PHONY: help
 help: ## Show this
@@ -69,7 +69,7 @@ env: setup ## Print what a shell needs to use the cluster: eval "$(make -s env)"
 ##@ Tests
 
 .PHONY: test
-test: setup ## Run every tier, cheapest first: lint, unit, chart, egress, then a real cluster
+test: setup ## Run every tier, cheapest first: lint, unit, agent, chart, egress, then a real cluster
 	@report=""; for tier in $(TIERS); do \
 	  printf '\n== %s\n' "$$tier"; begin=$$(date +%s); \
 	  $(MAKE) $$tier || { printf '\n%b== %s failed\n' "$$report" "$$tier"; exit 1; }; \
@@ -84,12 +84,16 @@ lint: setup ## Check style, types and which module may import which
 	@$(VENV)/bin/lint-imports
 
 .PHONY: test-unit
-test-unit: setup ## Run the tests that need nothing but Python: units, the API contract, agent image, docs
-	@$(RUN) -m pytest tests/unit tests/docs $(PYTEST_ARGS)
+test-unit: setup ## Run the tests that need nothing but Python: units, GitOps health checks, documentation
+	@$(RUN) -m pytest tests/unit tests/gitops tests/documentation $(PYTEST_ARGS)
+
+.PHONY: test-agent
+test-agent: setup ## Run the agent image's program with the real SDK and CLI against the model stand-in
+	@$(RUN) -m pytest tests/agent $(PYTEST_ARGS)
 
 .PHONY: test-chart
 test-chart: setup ## Render the Helm charts and check what comes out (builds Helm once)
-	@$(RUN) -m pytest tests/chart $(PYTEST_ARGS)
+	@$(RUN) -m pytest tests/chart tests/gitops $(PYTEST_ARGS)
 
 .PHONY: test-egress
 test-egress: setup ## Run the chart's Envoy configuration in a real Envoy
@@ -97,7 +101,7 @@ test-egress: setup ## Run the chart's Envoy configuration in a real Envoy
 
 .PHONY: test-e2e
 test-e2e: setup ## Run the tests on a real cluster with the real agent image; makes the cluster if there is none
-	@$(RUN) -m pytest tests/install tests/e2e $(PYTEST_ARGS)
+	@$(RUN) -m pytest tests/cluster_checks tests/install tests/e2e $(PYTEST_ARGS)
 
 .PHONY: bench
 bench: setup ## Measure how fast sessions start on the cluster; prints a table and writes JSON
@@ -114,10 +118,12 @@ fmt: setup ## Format the code
 crds: setup ## Write the CRDs from the models, here and in the chart
 	@$(RUN) -m agentsessions crds --out crds
 	@rm -f charts/agentsessions-crds/files/*.yaml && cp crds/*.yaml charts/agentsessions-crds/files/
+	@PYTHONPATH=tests:operator $(RUN) -m chart.template_schema
 
 .PHONY: docs
-docs: setup ## Write the generated pages: docs/api.md and docs/metrics.md
+docs: setup ## Write the generated pages: API reference, metrics, trace of requirements
 	@$(RUN) -m agentsessions docs --out docs
+	@$(RUN) -m documentation docs/requirements.md
 
 .PHONY: verify
 verify: setup ## Fail if something generated is not what the models say now

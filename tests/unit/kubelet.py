@@ -4,10 +4,9 @@ from datetime import datetime, timedelta
 
 from agentsessions.api.base import Json
 from agentsessions.api.names import CONTAINER
-
 from unit.make import NOW, stamp
 
-EVICTED_DISK = 'Pod ephemeral local storage usage exceeds the total limit of containers 5Gi. '
+EVICTED_DISK = "Pod ephemeral local storage usage exceeds the total limit of containers 5Gi. "
 EVICTED_VOLUME = 'Usage of EmptyDir volume "workspace" exceeds the limit "5Gi". '
 EVICTED_NODE = "The node was low on resource: memory. Threshold quantity: 100Mi, available: 80Mi. "
 

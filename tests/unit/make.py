@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
+from pydantic.alias_generators import to_camel
+
 from agentsessions.api.base import API_VERSION, Json
 from agentsessions.api.config import OperatorConfig
 from agentsessions.api.names import (
@@ -23,7 +25,6 @@ from agentsessions.api.status import AgentSessionStatus, Host
 from agentsessions.api.template import TemplateFields
 from agentsessions.policies.facts import PodFacts, pod_facts
 from agentsessions.policies.resolve import Settings, resolve
-from pydantic.alias_generators import to_camel
 
 NOW = datetime(2026, 5, 4, 12, 0, 0, tzinfo=UTC)
 UID = "0b6f2c1e-7d1a-4f65-9a57-3f1f0c1d2e3a"

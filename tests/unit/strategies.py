@@ -1,9 +1,9 @@
 """Made-up templates and sessions, as wild as the CRD allows."""
 
-from agentsessions.api.session import AgentSession
-from agentsessions.api.template import TemplateFields
 from hypothesis import strategies as st
 
+from agentsessions.api.session import AgentSession
+from agentsessions.api.template import TemplateFields
 from unit.make import make_session
 
 WORDS = st.from_regex(r"[a-z]([-a-z0-9]{0,8}[a-z0-9])?", fullmatch=True)
@@ -29,7 +29,9 @@ PEERS = st.one_of(
 EGRESS = st.lists(PEERS, max_size=3)
 REQUESTS = _some(cpu=CPU, memory=BYTES, ephemeralStorage=BYTES)
 ENV = st.lists(
-    st.fixed_dictionaries({"name": ENV_NAMES, "value": st.text(max_size=8)}), max_size=4, unique_by=lambda e: str(e["name"])
+    st.fixed_dictionaries({"name": ENV_NAMES, "value": st.text(max_size=8)}),
+    max_size=4,
+    unique_by=lambda e: str(e["name"]),
 )
 
 TEMPLATES = _some(
@@ -58,6 +60,8 @@ def sessions(draw: st.DrawFn) -> AgentSession:
     """Return a session with overrides of its own, and the prompt in either of its two places."""
     maker = make_session(draw(WORDS))
     maker = draw(st.sampled_from([maker.with_prompt_secret("own", "key"), maker.with_spec(prompt=draw(PROMPTS))]))
-    return maker.with_spec(**{}).build().model_copy(
-        update={"spec": maker.with_spec().build().spec.model_copy(update=dict(draw(TEMPLATES)))}
+    return (
+        maker.with_spec(**{})
+        .build()
+        .model_copy(update={"spec": maker.with_spec().build().spec.model_copy(update=dict(draw(TEMPLATES)))})
     )

@@ -19,7 +19,8 @@ from agentsessions.handlers.configuration import BadConfiguration, load
 from agentsessions.handlers.server import Health, serve
 from agentsessions.handlers.watches import Watches, registry, settings
 from agentsessions.kube.client import Kube
-from agentsessions.kube.errors import KubeError
+from agentsessions.kube.errors import KubeError, NotFound
+from agentsessions.kube.paths import SESSIONS, TEMPLATES
 from agentsessions.reconcile.audit import Auditor
 from agentsessions.reconcile.catalog import Catalog
 from agentsessions.reconcile.loop import Reconciler
@@ -28,6 +29,7 @@ from agentsessions.reconcile.queue import SessionQueue
 from agentsessions.reconcile.sweep import sweep
 
 _AUDIT_SECONDS = 30.0
+_CRD_SECONDS = 5.0
 _SWEEP_SECONDS = 600.0
 _DRAIN_SECONDS = 10.0
 _STOP_SECONDS = 10.0
@@ -70,6 +72,7 @@ async def _main(config: OperatorConfig, port: int) -> int:
 
 async def _run(config: OperatorConfig, kube: Kube, auditor: Auditor, health: Health, stop: asyncio.Event) -> int:
     """Run watches, workers and chores until told to stop or until one of them dies."""
+    await _await_crds(kube, config, stop)
     deleted, catalog = DeletedPods(), Catalog()
     reporter = os.environ.get("POD_NAME", socket.gethostname())
     reconciler = Reconciler(kube, config, deleted, reporter, _now)
@@ -99,6 +102,22 @@ async def _stop(tasks: list[asyncio.Task[None]]) -> int:
         await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), _STOP_SECONDS)
     logs.info("stopped")
     return 1 if dead else 0
+
+
+async def _await_crds(kube: Kube, config: OperatorConfig, stop: asyncio.Event) -> None:
+    """Wait until the API server knows our kinds: a watch that starts before would never see one."""
+    namespace = config.watch_namespaces[0] if config.watch_namespaces else None
+    while not stop.is_set():
+        try:
+            for kind in (SESSIONS, TEMPLATES):
+                await kube.list(kind, namespace, metadata_only=True)
+            return
+        except NotFound:
+            logs.warning("the CRDs of agentsessions.dev are not installed: waiting for them")
+        except KubeError as error:
+            logs.warning("waiting for the API server", error=str(error))
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(stop.wait(), _CRD_SECONDS)
 
 
 async def _told(stop: asyncio.Event) -> None:

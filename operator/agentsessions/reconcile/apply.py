@@ -6,16 +6,20 @@ from agentsessions.api.base import Json
 from agentsessions.kube.client import Kube
 from agentsessions.kube.errors import AlreadyExists, Conflict, Refused
 from agentsessions.kube.paths import NETWORK_POLICIES, PODS, SESSIONS, kind_of
+from agentsessions.policies.facts import pod_facts
 from agentsessions.reconcile.model import Action, DeletePod, DeleteSession, Ensure, StartPod
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What came of the actions: the uid of a pod that was started, or why the API server would not have it."""
+    """What came of the actions: the uid of a pod that was started, or why the API server would not have it.
+
+    `pod_in_the_way` is the name of a pod that is not the session's own.
+    """
 
     pod_uid: str | None = None
     refused: str = ""
-    pod_in_the_way: bool = False
+    pod_in_the_way: str = ""
 
 
 async def apply(actions: tuple[Action, ...], kube: Kube) -> Applied:
@@ -69,11 +73,17 @@ def _drifted(present: Json, wanted: Json) -> bool:
 
 
 async def _start(action: StartPod, kube: Kube) -> Applied:
-    """Create the attempt's pod, or find that something of its name stands in the way."""
+    """Create the attempt's pod, or find that an earlier pass has, or that something else bears its name."""
+    meta = action.manifest["metadata"]
     try:
         pod = await kube.create(PODS, action.manifest)
     except AlreadyExists:
-        return Applied(pod_in_the_way=True)
+        present = await kube.get(PODS, meta["namespace"], meta["name"])
+        if present is None:
+            raise  # it went away at this moment: try again
+        if pod_facts(present).owner_uid != meta["ownerReferences"][0]["uid"]:
+            return Applied(pod_in_the_way=meta["name"])
+        pod = present
     return Applied(pod_uid=pod["metadata"]["uid"])
 
 

@@ -53,7 +53,7 @@ def tidy(seen: Observed, now: datetime) -> Plan:
     """The session is finished: let go of its pods, and of itself when its time to live is over."""
     session = seen.session
     keep = session.spec.pod_retention_policy == "Retain"
-    doomed: list[Action] = [DeletePod(pod, seen.namespace) for pod in seen.pods if not pod.deleting and not keep]
+    doomed: list[Action] = [DeletePod(pod, seen.namespace) for pod in seen.own_pods if not pod.deleting and not keep]
     if session.status.completion_time is None:
         raise ValueError("the session is not finished")
     left = retention.time_to_live(session.spec, session.status.completion_time, now)

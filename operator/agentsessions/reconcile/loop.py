@@ -16,15 +16,15 @@ from agentsessions.kube.errors import KubeError, NotFound
 from agentsessions.kube.events import event
 from agentsessions.kube.paths import EVENTS, SESSIONS
 from agentsessions.policies.spending import cost
+from agentsessions.reconcile import starting
 from agentsessions.reconcile.apply import Applied, apply
-from agentsessions.reconcile.model import Observed, Plan
+from agentsessions.reconcile.model import Observed, Plan, StartPod
 from agentsessions.reconcile.observe import DeletedPods, UnreadableSession, observe
 from agentsessions.reconcile.plan import make_plan
 from agentsessions.reconcile.rows import set_state
 
 _FIRST_REFUSAL = timedelta(seconds=10)
 _LAST_REFUSAL = timedelta(minutes=5)
-_MAKING_WAY = timedelta(seconds=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,16 +105,25 @@ class Reconciler:
 
 def after(seen: Observed, plan: Plan, applied: Applied, now: datetime) -> tuple[AgentSessionStatus, timedelta | None]:
     """Return the status once the actions are done, and when to look again; pure."""
-    if applied.refused:
-        status = set_state(seen, State.BLOCKED, Reason.POD_REJECTED, applied.refused, now)
-        return status.model_copy(update={"host": None}), _patience(status, now)
     if applied.pod_in_the_way:
-        return seen.session.status, _MAKING_WAY
+        return _not_started(seen, Reason.POD_CONFLICT, starting.conflict(applied.pod_in_the_way), now)
+    if applied.refused and any(isinstance(action, StartPod) for action in plan.actions):
+        return _not_started(seen, Reason.POD_REJECTED, applied.refused, now)
     status = plan.status
+    if applied.refused:
+        return status, _patience(status, now)
     if applied.pod_uid and status.host:
         host = status.host.model_copy(update={"pod_uid": applied.pod_uid})
         status = status.model_copy(update={"host": host})
     return status, plan.requeue
+
+
+def _not_started(
+    seen: Observed, reason: Reason, message: str, now: datetime
+) -> tuple[AgentSessionStatus, timedelta | None]:
+    """Return the status of a session whose pod could not be made, and when to try again."""
+    status = set_state(seen, State.BLOCKED, reason, message, now)
+    return status.model_copy(update={"host": None}), _patience(status, now)
 
 
 def _patience(status: AgentSessionStatus, now: datetime) -> timedelta:

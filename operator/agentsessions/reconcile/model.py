@@ -32,6 +32,11 @@ class Observed:
         """Namespace of the session and all its children."""
         return self.session.metadata.namespace
 
+    @property
+    def own_pods(self) -> Sequence[PodFacts]:
+        """The pods that the session owns; labels alone may be copied by anybody."""
+        return [pod for pod in self.pods if pod.owner_uid == self.session.metadata.uid]
+
 
 @dataclass(frozen=True, slots=True)
 class Ensure:

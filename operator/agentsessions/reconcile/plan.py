@@ -4,6 +4,7 @@ A session goes through attempts, numbered from 0: `status.restarts` is the numbe
 one pod, whose name follows from the number. Its end is written to status before the pod is thrown away.
 """
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from agentsessions.api.conditions import Reason, State
@@ -11,7 +12,7 @@ from agentsessions.api.config import OperatorConfig
 from agentsessions.api.status import AgentSessionStatus
 from agentsessions.policies import deadline, startup
 from agentsessions.policies.facts import PodFacts
-from agentsessions.policies.resolve import Settings, resolve
+from agentsessions.policies.resolve import Settings, describe, resolve
 from agentsessions.reconcile import ending, starting
 from agentsessions.reconcile.model import DeletePod, Observed, Plan
 from agentsessions.reconcile.rows import running, set_state
@@ -35,6 +36,9 @@ def _present_attempt(seen: Observed, now: datetime, config: OperatorConfig) -> P
         return _without_pod(seen, now, config)
     if pod.owner_uid != seen.session.metadata.uid:
         return starting.foreign_pod(seen, pod, now)
+    if _is_being_remade(seen, pod):
+        return Plan(seen.session.status)
+    seen = _informed(seen, pod, config)
     if pod.is_terminal:
         return ending.attempt_ended(seen, pod, now, config)
     if _is_overdue(seen.session.status, pod, now):
@@ -42,6 +46,22 @@ def _present_attempt(seen: Observed, now: datetime, config: OperatorConfig) -> P
     if pod.has_started:
         return _running(seen, pod, now, config)
     return _waiting(seen, pod, now, config)
+
+
+def _is_being_remade(seen: Observed, pod: PodFacts) -> bool:
+    """Return whether we took the pod away before its agent ran: then its end is not the end of an attempt."""
+    ran = pod.running or (pod.ended is not None and pod.ended.reason != "ContainerStatusUnknown")
+    return pod.deleting and seen.session.status.host is None and not ran
+
+
+def _informed(seen: Observed, pod: PodFacts, config: OperatorConfig) -> Observed:
+    """Add to status what the pass that made the pod would have written, had it not been cut short."""
+    status, settings = seen.session.status, settings_of(seen, config)
+    known = status.resolved.template_hash if status.resolved else None
+    if settings is None or known == pod.template_hash or settings.hash != pod.template_hash:
+        return seen
+    status = status.model_copy(update={"resolved": describe(settings)})
+    return replace(seen, session=seen.session.model_copy(update={"status": status}))
 
 
 def _running(seen: Observed, pod: PodFacts, now: datetime, config: OperatorConfig) -> Plan:
@@ -53,15 +73,15 @@ def _running(seen: Observed, pod: PodFacts, now: datetime, config: OperatorConfi
 
 
 def present_pod(seen: Observed) -> PodFacts | None:
-    """Return the pod of the present attempt, if there is one."""
-    attempt = seen.session.status.restarts
-    return next((pod for pod in seen.pods if pod.attempt == attempt), None)
+    """Return the pod of the present attempt, if there is one: our own, rather than another that bears its labels."""
+    attempt, uid = seen.session.status.restarts, seen.session.metadata.uid
+    return max((pod for pod in seen.pods if pod.attempt == attempt), key=lambda pod: pod.owner_uid == uid, default=None)
 
 
 def _leftovers(seen: Observed) -> list[DeletePod]:
     """Return the deletion of pods whose attempts are over and written down."""
     attempt = seen.session.status.restarts
-    return [DeletePod(pod, seen.namespace) for pod in seen.pods if pod.attempt < attempt and not pod.deleting]
+    return [DeletePod(pod, seen.namespace) for pod in seen.own_pods if pod.attempt < attempt and not pod.deleting]
 
 
 def _without_pod(seen: Observed, now: datetime, config: OperatorConfig) -> Plan:
@@ -86,11 +106,19 @@ def _waiting(seen: Observed, pod: PodFacts, now: datetime, config: OperatorConfi
     """The pod has not started: replace it if its making has changed since, else say what it waits for."""
     settings = settings_of(seen, config)
     if settings is not None and settings.hash != pod.template_hash and not pod.deleting:
-        status = set_state(seen, State.PROGRESSING, Reason.STARTING, "Settings changed: the pod is made anew.", now)
-        return Plan(status.model_copy(update={"host": None}), actions=(DeletePod(pod, seen.namespace, unchanged=True),))
+        return _remade(seen, pod, now)
     image = seen.session.status.resolved.image if seen.session.status.resolved else None
     found = startup.diagnose(pod, seen.warnings, image or "")
     return starting.waiting(seen, pod, found, now)
+
+
+def _remade(seen: Observed, pod: PodFacts, now: datetime) -> Plan:
+    """Let go of a pod in two passes: status forgets it first, so that its end is never taken for an attempt's."""
+    status = set_state(seen, State.PROGRESSING, Reason.STARTING, "Settings changed: the pod is made anew.", now)
+    status = status.model_copy(update={"host": None})
+    if seen.session.status.host is not None:
+        return Plan(status, requeue=timedelta())
+    return Plan(status, actions=(DeletePod(pod, seen.namespace, unchanged=True),))
 
 
 def settings_of(seen: Observed, config: OperatorConfig) -> Settings | None:

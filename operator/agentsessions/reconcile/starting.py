@@ -107,8 +107,12 @@ def _host(known: Host | None, pod: PodFacts) -> Host:
 
 def foreign_pod(seen: Observed, pod: PodFacts, now: datetime) -> Plan:
     """A pod of ours by label, but not by owner, stands where ours should: never touch it, never adopt it."""
-    text = f"Pod '{pod.name}' exists and does not belong to this session. Delete it and the session starts."
-    return blocked(seen, Reason.POD_CONFLICT, text, now)
+    return blocked(seen, Reason.POD_CONFLICT, conflict(pod.name), now)
+
+
+def conflict(pod: str) -> str:
+    """Return what to say about a pod that is not ours and bears the name of ours."""
+    return f"Pod '{pod}' exists and does not belong to this session. Delete it and the session starts."
 
 
 def _once(seen: Observed, reason: str, message: str) -> tuple[Notice, ...]:

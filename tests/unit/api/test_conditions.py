@@ -3,9 +3,9 @@
 from datetime import timedelta
 
 import pytest
+
 from agentsessions.api.conditions import MAX_MESSAGE, ConditionType, Reason, State, conditions_for
 from agentsessions.api.status import AgentSessionStatus, Condition
-
 from unit.kstatus import kstatus
 from unit.make import NOW, make_session
 

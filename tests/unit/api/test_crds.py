@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from agentsessions.__main__ import main
 from agentsessions.api.base import Json
 from agentsessions.api.crd import all_crds, session_crd, template_crd

@@ -1,12 +1,12 @@
 """The models: tolerant of newer fields, exact on the wire, silent about content in their errors."""
 
 import pytest
+from pydantic import TypeAdapter, ValidationError
+
 from agentsessions.api.base import API_VERSION, Quantity
 from agentsessions.api.session import AgentSession, AgentSessionSpec
 from agentsessions.api.status import AgentSessionStatus, Host, Termination
 from agentsessions.api.template import AgentTemplateSpec, TemplateFields
-from pydantic import TypeAdapter, ValidationError
-
 from unit.make import NOW, PROMPT, UID, make_session
 
 

@@ -2,9 +2,10 @@
 
 import re
 
-from agentsessions.api import names
 from hypothesis import given
 from hypothesis import strategies as st
+
+from agentsessions.api import names
 
 LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 LABEL_VALUE = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")

@@ -3,11 +3,12 @@
 from typing import Annotated, Literal
 
 import pytest
-from agentsessions.api.base import ApiModel, cel, rule
-from agentsessions.api.schema import structural_schema
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from agentsessions.api.base import ApiModel, cel, rule
+from agentsessions.api.schema import structural_schema
 
 
 class Leaf(ApiModel):

@@ -4,12 +4,12 @@ import json
 from typing import Any
 
 import pytest
-from agentsessions.api.status import Result, Usage
-from agentsessions.api.termination import MAX_BYTES, Outcome, ReportReason, TerminationReport
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from agentsessions.api.status import Result, Usage
+from agentsessions.api.termination import MAX_BYTES, Outcome, ReportReason, TerminationReport
 from unit.make import UID
 
 COUNTS = st.integers(min_value=0, max_value=10**9)

@@ -1,14 +1,14 @@
 """The shared NetworkPolicy: whole, closed by default, one per need."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from agentsessions.api.base import Json
 from agentsessions.api.config import Dns
 from agentsessions.api.template import TemplateFields
 from agentsessions.builders.networkpolicy import network_policy, policy_label
 from agentsessions.policies.resolve import Settings
-from hypothesis import given
-from hypothesis import strategies as st
-
 from unit.make import make_settings
 from unit.strategies import PEERS, TEMPLATES
 

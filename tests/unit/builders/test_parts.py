@@ -4,6 +4,8 @@ import base64
 import json
 
 import pytest
+from hypothesis import given
+
 from agentsessions.api.base import Json
 from agentsessions.api.session import AgentSession
 from agentsessions.api.template import Resources, TemplateFields
@@ -13,8 +15,6 @@ from agentsessions.builders.secret import session_secret
 from agentsessions.builders.volumeclaim import volume_claim
 from agentsessions.builders.volumes import mounts, volumes
 from agentsessions.policies.resolve import Settings
-from hypothesis import given
-
 from unit.make import PROMPT, UID, make_session, make_settings
 from unit.strategies import TEMPLATES, sessions
 
@@ -155,7 +155,9 @@ def test_cpu_is_shared_by_four(limit: str, request_: str) -> None:
     assert cpu_request(limit) == request_
 
 
-@pytest.mark.parametrize("limit", ["1k", "abc", "abcm", "m", "", "NaN", "Infinity", "1e999990", "1e999990m", "1e99999999"])
+@pytest.mark.parametrize(
+    "limit", ["1k", "abc", "abcm", "m", "", "NaN", "Infinity", "1e999990", "1e999990m", "1e99999999"]
+)
 def test_what_is_no_cpu_is_left_to_the_api_server_to_refuse(limit: str) -> None:
     assert cpu_request(limit) == "250m"
 

@@ -4,14 +4,14 @@ import json
 from datetime import timedelta
 
 import pytest
+from hypothesis import given
+
 from agentsessions.api.base import Json
 from agentsessions.api.config import BUILT_IN
 from agentsessions.api.session import AgentSession
 from agentsessions.api.template import TemplateFields
 from agentsessions.builders.pod import session_pod
 from agentsessions.policies.resolve import Settings, resolve
-from hypothesis import given
-
 from unit.make import CONFIG, PROMPT, UID, make_session, make_settings
 from unit.strategies import TEMPLATES, sessions
 

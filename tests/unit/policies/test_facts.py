@@ -3,9 +3,9 @@
 from datetime import timedelta
 
 import pytest
+
 from agentsessions.api.base import Json
 from agentsessions.policies.facts import Ended, PodFacts, parse_time, pod_facts
-
 from unit import kubelet
 from unit.make import NOW, UID, make_pod
 

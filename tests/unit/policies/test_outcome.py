@@ -3,13 +3,13 @@
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from agentsessions.api.base import Json
 from agentsessions.api.status import Result, Usage
 from agentsessions.policies.facts import Ended
 from agentsessions.policies.outcome import judge, read_report, result_of, usage_of
-from hypothesis import given
-from hypothesis import strategies as st
-
 from unit import kubelet
 from unit.make import UID, make_pod, make_report
 
@@ -91,7 +91,9 @@ GOOD = (True, "Completed", False, True)
             kubelet.evicted(kubelet.EVICTED_DISK), (False, "EphemeralStorageExceeded", True, True), id="disk-of-the-pod"
         ),
         pytest.param(
-            kubelet.evicted(kubelet.EVICTED_VOLUME), (False, "EphemeralStorageExceeded", True, True), id="disk-of-a-volume"
+            kubelet.evicted(kubelet.EVICTED_VOLUME),
+            (False, "EphemeralStorageExceeded", True, True),
+            id="disk-of-a-volume",
         ),
         pytest.param(kubelet.evicted(), (False, "Evicted", True, False), id="node-in-need"),
         pytest.param(kubelet.drained(), (False, "Evicted", True, False), id="drained"),
@@ -148,7 +150,8 @@ def ended(message: str, exit_code: int = 0) -> Ended:
 def deep(depth: int) -> str:
     """Return a report whose answer nests so deep."""
     answer = '{"a":' * depth + "1" + "}" * depth
-    return f'{{"version":1,"sessionId":"{UID}","outcome":"Succeeded","reason":"Completed","result":{{"structured":{answer}}}}}'
+    head = f'{{"version":1,"sessionId":"{UID}","outcome":"Succeeded","reason":"Completed"'
+    return f'{head},"result":{{"structured":{answer}}}}}'
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,14 @@
 """How the four levels of settings merge."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from agentsessions.api.base import Json
 from agentsessions.api.config import BUILT_IN
 from agentsessions.api.session import AgentSessionSpec
 from agentsessions.api.template import TemplateFields
 from agentsessions.policies.resolve import Settings, describe, merge, resolve
-from hypothesis import given
-from hypothesis import strategies as st
-
 from unit.make import make_session, make_settings
 
 SCALARS = st.integers(0, 3) | st.sampled_from(["a", "b"]) | st.lists(st.integers(0, 2), max_size=2)
@@ -90,20 +90,20 @@ def value_at(level: TemplateFields, path: str) -> object:
 def test_each_field_comes_from_the_highest_level_that_has_it(
     path: str, session: Json, template: Json, defaults: Json, highest: str
 ) -> None:
-    given = {"session": fields(**session), "template": fields(**template), "defaults": fields(**defaults)}
+    levels_given = {"session": fields(**session), "template": fields(**template), "defaults": fields(**defaults)}
     names = ["session", "template", "defaults", "built-in"]
     below = names[names.index(highest) :]
-    levels = {name: level if name in below else fields() for name, level in given.items()}
+    levels = {name: level if name in below else fields() for name, level in levels_given.items()}
     found = resolve(levels["session"], levels["template"], levels["defaults"], template_name="t").fields
-    having = [value_at(given[n], path) for n in below if n in given] + [value_at(BUILT_IN, path)]
+    having = [value_at(levels_given[n], path) for n in below if n in levels_given] + [value_at(BUILT_IN, path)]
     assert value_at(found, path) == next((v for v in having if v is not None), None)
 
 
 @given(st.lists(st.sampled_from([level[0] for level in LEVELS]), max_size=5), st.data())
 def test_a_field_that_nobody_above_sets_keeps_its_built_in_value(paths: list[str], data: st.DataObject) -> None:
     chosen: Json = {}
-    for path, *given in (level for level in LEVELS if level[0] in paths):
-        chosen = merge(chosen, data.draw(st.sampled_from(given)))
+    for _, *choices in (level for level in LEVELS if level[0] in paths):
+        chosen = merge(chosen, data.draw(st.sampled_from(choices)))
     merged = resolve(fields(**chosen), None, fields(), template_name="default").fields
     for path, *_ in LEVELS:
         if path not in paths and value_at(fields(**chosen), path) is None:

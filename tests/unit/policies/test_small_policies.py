@@ -4,14 +4,14 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from agentsessions.api.config import Backoff, OperatorConfig
 from agentsessions.api.session import AgentSession, AgentSessionSpec
 from agentsessions.api.status import Usage
 from agentsessions.policies import admission, deadline, restart, retention, spending
 from agentsessions.policies.outcome import Verdict
-from hypothesis import given
-from hypothesis import strategies as st
-
 from unit.make import NOW, later, make_session, make_settings
 
 
@@ -78,7 +78,9 @@ def failure(retryable: bool = True, counts: bool = True) -> Verdict:
         pytest.param({}, Verdict(True, "Completed", "", retryable=True), 0, False, id="success-is-not-repeated"),
     ],
 )
-def test_whether_another_attempt_follows(fields: dict[str, object], verdict: Verdict, failures: int, retry: bool) -> None:
+def test_whether_another_attempt_follows(
+    fields: dict[str, object], verdict: Verdict, failures: int, retry: bool
+) -> None:
     assert restart.may_retry(spec(**fields), verdict, failures) is retry
 
 
@@ -131,9 +133,7 @@ def test_time_to_live(ttl: int | None, age: int, left: int | None) -> None:
     assert found == (None if left is None else timedelta(seconds=left))
 
 
-USED = Usage(
-    turns=2, input_tokens=3, output_tokens=5, cache_read_tokens=7, cache_creation_tokens=11, cost_usd="0.0123"
-)
+USED = Usage(turns=2, input_tokens=3, output_tokens=5, cache_read_tokens=7, cache_creation_tokens=11, cost_usd="0.0123")
 MORE = Usage(
     turns=4, input_tokens=6, output_tokens=10, cache_read_tokens=14, cache_creation_tokens=22, cost_usd="0.0246"
 )

@@ -3,10 +3,10 @@
 from datetime import timedelta
 
 import pytest
+
 from agentsessions.api.base import Json
 from agentsessions.api.conditions import State
 from agentsessions.policies.startup import PATIENCE, PodWarning, diagnose, needs_events
-
 from unit import kubelet
 from unit.make import NOW, make_pod
 
@@ -18,18 +18,14 @@ PULL_FAILED = (
     "failed to resolve reference: not found"
 )
 MOUNT_MISSING = 'MountVolume.SetUp failed for volume "session" : secret "task" not found'
-MOUNT_MISSING_KEY = (
-    'MountVolume.SetUp failed for volume "session" : references non-existent secret key: prompt'
-)
+MOUNT_MISSING_KEY = 'MountVolume.SetUp failed for volume "session" : references non-existent secret key: prompt'
 ENV_MISSING_KEY = "couldn't find key prompt in Secret team-a/task"
 UNBOUND = (
     "0/2 nodes are available: pod has unbound immediate PersistentVolumeClaims. "
     "preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."
 )
 ATTACH = 'Multi-Attach error for volume "pvc-1" Volume is already used by pod(s) other'
-SANDBOX = (
-    'Failed to create pod sandbox: rpc error: code = Unknown desc = no runtime for "gvisor" is configured'
-)
+SANDBOX = 'Failed to create pod sandbox: rpc error: code = Unknown desc = no runtime for "gvisor" is configured'
 
 
 @pytest.mark.parametrize(
@@ -86,7 +82,12 @@ SANDBOX = (
             id="config-error-of-another-kind",
         ),
         pytest.param(
-            kubelet.creating("RunContainerError", "exec: no such file"), [], BLOCKED, "StartFailed", ["exec"], id="no-exec"
+            kubelet.creating("RunContainerError", "exec: no such file"),
+            [],
+            BLOCKED,
+            "StartFailed",
+            ["exec"],
+            id="no-exec",
         ),
         pytest.param(
             kubelet.unschedulable(), [], PROGRESSING, "Unschedulable", ["2 Insufficient memory"], id="no-room"
