@@ -11,7 +11,7 @@ import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -129,7 +129,10 @@ class Running:
         raise AssertionError(f"the log ended without '{name}': {[event['event'] for event in self.events]}")
 
     def signal(self, number: signal.Signals) -> None:
-        """Send the runner a signal, as the kubelet does."""
+        """Send the runner a signal, as the kubelet does; a kill takes the whole container."""
+        if number == signal.SIGKILL:
+            for pid in _descendants(self._process.pid):
+                os.kill(pid, number)
         self._process.send_signal(number)
 
     def cli(self) -> int:
@@ -149,10 +152,16 @@ class Running:
 
     async def destroy(self) -> None:
         """Kill everything that is left, as the end of a container does."""
-        # The process group is this container's alone: it was started as the leader of a new session.
-        try:
-            os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return
-        finally:
-            await self._process.communicate()
+        for pid in [*_descendants(self._process.pid), self._process.pid]:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        await self._process.communicate()
+
+
+def _descendants(pid: int) -> list[int]:
+    """Return the processes below one, nearest first."""
+    try:
+        children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:
+        return []
+    return children + [below for child in children for below in _descendants(child)]

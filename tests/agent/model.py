@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from aiohttp import web
+
 from standin.ledger import Ledger
 from standin.server import LEDGER, make_app
 

@@ -4,6 +4,7 @@ import socket
 from pathlib import Path
 
 import pytest
+
 from agent.container import Container
 from agent.model import Model, script
 

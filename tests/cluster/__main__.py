@@ -1,6 +1,7 @@
 """The command line: `python -m cluster up|down|status|kubeconfig|nodes|load IMAGE.tar…|binary NAME`."""
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -14,6 +15,8 @@ INTERRUPTED = 130
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; the exit code."""
+    # An end by request, too, has to go through the code that tidies up.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         _run(_parser().parse_args(arguments))
     except ClusterError as error:

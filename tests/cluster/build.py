@@ -46,6 +46,7 @@ def _build_all(groups: list[Group]) -> None:
     if not groups:
         return
     ensure_go()
+    _remove_unfinished()
     minutes = sum(item.seconds for group in groups for item in group.binaries) / 60
     say(f"building {', '.join(group.name for group in groups)} from Go modules: about {max(minutes, 1):.0f} min")
     say(f"  on two cores the first time (downloads come on top); kept for later runs in {paths.cache_dir() / 'bin'}")
@@ -54,6 +55,12 @@ def _build_all(groups: list[Group]) -> None:
     for group in groups:
         _build_group(group, number, total)
         number += len(group.binaries)
+
+
+def _remove_unfinished() -> None:
+    """What a build left that was killed. We hold the lock: nobody works there now."""
+    for folder in (paths.cache_dir() / "bin").glob(".*-*"):
+        shutil.rmtree(folder)
 
 
 def _build_group(group: Group, number: int, total: int) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster import packages
+from cluster import build, packages, tools
 from cluster.commands import run
 from cluster.errors import ClusterError
 from cluster.local import cgroups, network, node
@@ -18,6 +18,7 @@ PROGRAMS = (
     "conntrack", "containerd", "ctr", "ip", "ipset", "iptables", "mount", "nft", "nsenter", "openssl", "runc", "setsid",
     "sysctl", "unshare", "/usr/lib/cni/host-local",
 )  # fmt: skip
+NEEDED_BYTES = 8e9
 FILTERING = """
 set -e
 mount -t tmpfs agentsessions /run
@@ -38,10 +39,7 @@ class Check:
 
 def require(settings: Settings) -> None:
     """Raise one ClusterError that names everything that is missing; install what can be installed first."""
-    problems = [*_basics(settings)]
-    if not problems:
-        packages.ensure(PROGRAMS)
-        problems = failures(_checks(settings))
+    problems = _basics(settings) or failures(_checks(settings))
     if problems:
         raise ClusterError(report(problems))
 
@@ -53,7 +51,7 @@ def failures(checks: list[Check]) -> list[str]:
         try:
             check.test()
         except (ClusterError, OSError) as error:
-            found.append(f"{check.name}: {' '.join(str(error).split())}. {check.advice}")
+            found.append(f"{check.name}: {' '.join(str(error).split())}. {check.advice}".removesuffix(". "))
     return found
 
 
@@ -79,10 +77,13 @@ def _basics(settings: Settings) -> list[str]:
 
 def _checks(settings: Settings) -> list[Check]:
     return [
+        Check("programs", lambda: packages.ensure(PROGRAMS), ""),
+        *([] if build.built(tools.LOCAL) else [Check("Go", packages.ensure_go, "")]),
         Check("network and mount namespaces", _namespaces, "In a container: run it privileged"),
         Check("cgroups", _controllers, "Boot with these controllers, or run the container privileged"),
         Check("overlay file systems", lambda: _overlay(settings.state), "Use a kernel with overlayfs and a plain disk"),
         Check("packet filtering", _filtering, "The kernel needs nf_tables, ip_set, xt_set and nf_conntrack"),
+        Check("disk", lambda: _room(settings.state), "Free some, or set XDG_STATE_HOME to a folder on another disk"),
         Check("addresses", lambda: network.check_free(settings), ""),
     ]
 
@@ -111,6 +112,13 @@ def _overlay(state: Path) -> None:
         shutil.rmtree(folder)
         if not any(state.iterdir()):
             state.rmdir()
+
+
+def _room(state: Path) -> None:
+    """A kubelet evicts pods, and the build fails, when the disk is nearly full."""
+    folder = next(path for path in (state, *state.parents) if path.exists())
+    if (free := shutil.disk_usage(folder).free) < NEEDED_BYTES:
+        raise ClusterError(f"{free / 1e9:.1f} GB free at {folder}, {NEEDED_BYTES / 1e9:.0f} GB needed")
 
 
 def _filtering() -> None:
