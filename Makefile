@@ -12,7 +12,7 @@ PYTHON ?= $(shell for p in $(CANDIDATES); do "$$p" -c '$(NEW_ENOUGH)' 2>/dev/nul
 VENV ?= .venv
 ## PYTEST_ARGS: further arguments for pytest, for example PYTEST_ARGS="-x -k deadline"
 PYTEST_ARGS ?=
-## BENCH_ARGS: further arguments for the benchmark
+## BENCH_ARGS: further arguments for the benchmark, for example BENCH_ARGS="--counts 1,10 --name mine"
 BENCH_ARGS ?=
 ## AGENTSESSIONS_CLUSTER: local, kind or existing; default: KUBECONFIG's cluster if that is set, kind where Docker runs, else local
 ## AGENTSESSIONS_REGISTRY: with an existing cluster, the registry and prefix from which it pulls the images
@@ -21,7 +21,8 @@ BENCH_ARGS ?=
 
 RUN := $(VENV)/bin/python
 TIERS := lint verify test-unit test-agent test-chart test-egress test-e2e
-GENERATED := crds charts/agentsessions-crds/files charts/agentsessions/values.schema.json docs/api.md docs/metrics.md docs/requirements.md
+GENERATED := crds charts/agentsessions-crds/files charts/agentsessions/values.schema.json \
+  docs/api.md docs/metrics.md docs/requirements.md
 
 .PHONY: help
 help: ## Show this
@@ -35,12 +36,12 @@ help: ## Show this
 .PHONY: setup
 setup: $(VENV)/.ready ## Make the Python environment with everything that development needs
 
-$(VENV)/.ready: pyproject.toml
+$(VENV)/.ready: pyproject.toml tests/constraints.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed: install it, or name it by PYTHON=…" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' || { echo "install the venv module: apt-get install python3-venv" >&2; exit 1; }
 	@echo "making the Python environment in $(VENV) (a minute or two)" >&2
 	@$(PYTHON) -m venv $(VENV)
-	@$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[dev]' >&2
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --constraint tests/constraints.txt --editable '.[dev]' >&2
 	@touch $@
 
 ##@ A cluster, and the demo on it
@@ -84,15 +85,15 @@ lint: setup ## Check style, types and which module may import which
 	@$(VENV)/bin/lint-imports
 
 .PHONY: test-unit
-test-unit: setup ## Run the tests that need nothing but Python: units, GitOps health checks, documentation
-	@$(RUN) -m pytest tests/unit tests/gitops tests/documentation $(PYTEST_ARGS)
+test-unit: setup ## Run the tests that need nothing but Python: units, demo, documentation
+	@$(RUN) -m pytest tests/unit tests/documentation $(PYTEST_ARGS)
 
 .PHONY: test-agent
 test-agent: setup ## Run the agent image's program with the real SDK and CLI against the model stand-in
 	@$(RUN) -m pytest tests/agent $(PYTEST_ARGS)
 
 .PHONY: test-chart
-test-chart: setup ## Render the Helm charts and check what comes out (builds Helm once)
+test-chart: setup ## Check what the Helm charts render to, and the GitOps health checks (builds Helm once)
 	@$(RUN) -m pytest tests/chart tests/gitops $(PYTEST_ARGS)
 
 .PHONY: test-egress
@@ -115,15 +116,22 @@ fmt: setup ## Format the code
 	@$(VENV)/bin/ruff format .
 
 .PHONY: crds
-crds: setup ## Write the CRDs from the models, here and in the chart
+crds: setup ## Write the CRDs and the schema of the chart's defaults from the models
 	@$(RUN) -m agentsessions crds --out crds
 	@rm -f charts/agentsessions-crds/files/*.yaml && cp crds/*.yaml charts/agentsessions-crds/files/
-	@PYTHONPATH=tests:operator $(RUN) -m chart.template_schema
+	@$(RUN) -m chart.template_schema
 
 .PHONY: docs
 docs: setup ## Write the generated pages: API reference, metrics, trace of requirements
 	@$(RUN) -m agentsessions docs --out docs
 	@$(RUN) -m documentation docs/requirements.md
+
+.PHONY: lock
+lock: ## Resolve the development environment anew, within pyproject.toml's bounds, and write tests/constraints.txt
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[dev]' >&2
+	@{ echo '# The versions that development and tests run with; `make setup` installs these. Made by `make lock`.'; \
+	  $(RUN) -m pip freeze --exclude-editable; } > tests/constraints.txt
 
 .PHONY: verify
 verify: setup ## Fail if something generated is not what the models say now
