@@ -1,5 +1,6 @@
 """What nodes and the scheduler say about a pod: `status` as a real kubelet reports it."""
 
+from copy import deepcopy
 from datetime import datetime, timedelta
 
 from agentsessions.api.base import Json
@@ -83,6 +84,17 @@ def never_started() -> Json:
         "finishedAt": None,
     }
     return _on_node("Failed", {"terminated": state}, NOW)
+
+
+def shifted(status: Json, at: datetime) -> Json:
+    """Return a status as it would be if it had come about now; a pod keeps the start it had."""
+    out = deepcopy(status)
+    if "startTime" in out:
+        out["startTime"] = stamp(at)
+    for container in out.get("containerStatuses", []):
+        if container["state"].get("terminated", {}).get("finishedAt"):
+            container["state"]["terminated"]["finishedAt"] = stamp(at)
+    return out
 
 
 def _on_node(phase: str, state: Json, at: datetime) -> Json:

@@ -128,7 +128,8 @@ class World:
         """Let the node report."""
         if "startTime" in status:
             pod["spec"]["nodeName"] = "n1"
-        pod["status"] = deepcopy(status)
+        started = pod["status"].get("startTime")
+        pod["status"] = deepcopy(status) | ({"startTime": started} if started else {})
         self._touch(pod)
 
     def edit(self, kind: Kind, name: str, **spec: Any) -> None:
@@ -161,8 +162,9 @@ class World:
         request = Request(verb, kind.plural, name)
         self.around("before", request)
         self.requests.append(request)
-        if verb in WRITES and kind.plural in self.refusals:
-            raise Refused(403, self.refusals[kind.plural], "Forbidden")
+        for what in (kind.plural, f"{verb} {kind.plural}"):
+            if verb in WRITES and what in self.refusals:
+                raise Refused(403, self.refusals[what], "Forbidden")
         answer = work()
         self.around("after", request)
         return answer

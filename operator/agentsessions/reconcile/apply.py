@@ -1,6 +1,6 @@
 """Carries out a plan's actions against the API server, in order; the first that fails ends the pass."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agentsessions.api.base import Json
 from agentsessions.kube.client import Kube
@@ -29,7 +29,7 @@ async def apply(actions: tuple[Action, ...], kube: Kube) -> Applied:
         try:
             outcome = await _one(action, kube) or outcome
         except Refused as error:
-            return Applied(refused=error.message)
+            return replace(outcome, refused=error.message)
         if outcome.pod_in_the_way:
             return outcome
     return outcome

@@ -107,15 +107,13 @@ def after(seen: Observed, plan: Plan, applied: Applied, now: datetime) -> tuple[
     """Return the status once the actions are done, and when to look again; pure."""
     if applied.pod_in_the_way:
         return _not_started(seen, Reason.POD_CONFLICT, starting.conflict(applied.pod_in_the_way), now)
-    if applied.refused and any(isinstance(action, StartPod) for action in plan.actions):
+    if applied.refused and not applied.pod_uid and any(isinstance(action, StartPod) for action in plan.actions):
         return _not_started(seen, Reason.POD_REJECTED, applied.refused, now)
     status = plan.status
-    if applied.refused:
-        return status, _patience(status, now)
     if applied.pod_uid and status.host:
         host = status.host.model_copy(update={"pod_uid": applied.pod_uid})
         status = status.model_copy(update={"host": host})
-    return status, plan.requeue
+    return status, _patience(status, now) if applied.refused else plan.requeue
 
 
 def _not_started(

@@ -1,0 +1,67 @@
+"""What is kept on the session's volume."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from agentrunner.errors import InvalidInput
+from agentrunner.outcome import Verdict
+from agentrunner.report import final
+from agentrunner.state import State
+from agentsessions.api.status import Result, Usage
+from agentsessions.api.termination import Outcome, TerminationReport
+
+ID, OTHER = "0b6b3a52-6d0f-4a3e-8f6c-2f8f2a3c1d10", "11111111-1111-4111-8111-111111111111"
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> State:
+    """Return the open state of one session."""
+    opened = State(tmp_path, ID)
+    opened.open()
+    return opened
+
+
+def _finished() -> TerminationReport:
+    return final(ID, Verdict(Outcome.SUCCEEDED, "Completed"), Result(text="ü" * 9000), Usage(turns=1), 0)
+
+
+def test_a_new_volume_has_no_finished_turn(state: State) -> None:
+    assert state.finished() is None
+
+
+def test_a_finished_turn_is_kept_whole(state: State, tmp_path: Path) -> None:
+    state.keep_finished(2, _finished())
+    assert State(tmp_path, ID).finished() == _finished()
+
+
+def test_a_volume_belongs_to_one_session(state: State, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=ID):
+        State(tmp_path, OTHER).open()
+
+
+def test_a_result_of_another_session_is_not_taken(state: State, tmp_path: Path) -> None:
+    state.keep_finished(0, _finished())
+    assert State(tmp_path, OTHER).finished() is None
+
+
+@pytest.mark.parametrize("left", [b"", b"{", b"[]", b'{"sessionId":"' + ID.encode() + b'"}'])
+def test_a_result_that_was_not_written_whole_is_no_result(state: State, tmp_path: Path, left: bytes) -> None:
+    tmp_path.joinpath("agentsessions/result.json").write_bytes(left)
+    assert state.finished() is None
+
+
+def test_usage_is_summed_over_attempts_and_an_attempt_counts_once(state: State, tmp_path: Path) -> None:
+    state.keep_usage(0, Usage(turns=1, cost_usd="0.1"))
+    state.keep_usage(0, Usage(turns=2, cost_usd="0.2"))
+    assert state.keep_usage(1, Usage(turns=1, cost_usd="0.05")) == Usage(turns=3, cost_usd="0.25")
+    kept = json.loads(tmp_path.joinpath("agentsessions/usage.json").read_text())
+    assert (kept["sessionId"], sorted(kept["attempts"]), kept["total"]["costUsd"]) == (ID, ["0", "1"], "0.25")
+
+
+def test_no_scratch_file_stays_behind(state: State, tmp_path: Path) -> None:
+    state.keep_usage(0, Usage())
+    state.keep_finished(0, _finished())
+    names = sorted(path.name for path in tmp_path.joinpath("agentsessions").iterdir())
+    assert names == ["result.json", "session.json", "usage.json"]
