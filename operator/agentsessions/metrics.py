@@ -5,7 +5,9 @@ No label carries a session's name, a uid or an error text: their number has no b
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from agentsessions.api.conditions import Reason
 from agentsessions.api.status import Usage
+from agentsessions.api.termination import ReportReason
 
 REGISTRY = CollectorRegistry()
 
@@ -62,29 +64,17 @@ last_audit = Gauge(
 )
 build_info = Gauge("agentsessions_build_info", "Version of the operator; always 1.", ["version"], registry=REGISTRY)
 
-_KNOWN_REASONS = frozenset(
-    {
-        "OOMKilled",
-        "EphemeralStorageExceeded",
-        "Evicted",
-        "NodeLost",
-        "PodDeleted",
-        "DeadlineExceeded",
-        "MaxTurnsExceeded",
-        "ModelAuthenticationFailed",
-        "ModelRequestRejected",
-        "ModelUnavailable",
-        "AgentCrashed",
-        "AgentFailed",
-        "Interrupted",
-        "InvalidConfiguration",
-    }
-)
+_KNOWN_REASONS = frozenset({*Reason, *ReportReason, "OutputSchemaNotMet", "Unknown"})
+
+
+def known(reason: str) -> str:
+    """Return the reason as a label: an image of another's making may invent reasons, which are one here."""
+    return reason if reason in _KNOWN_REASONS else "Other"
 
 
 def attempt_failed(reason: str) -> None:
-    """Count an attempt that failed; an image of another's making may invent reasons, which are one here."""
-    attempts_failed.labels(reason if reason in _KNOWN_REASONS else "Other").inc()
+    """Count an attempt that failed."""
+    attempts_failed.labels(known(reason)).inc()
 
 
 def session_finished(namespace: str, outcome: str, seconds: float, usage: Usage, dollars: float) -> None:

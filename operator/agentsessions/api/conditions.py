@@ -48,6 +48,7 @@ class Reason(StrEnum):
     EVICTED = "Evicted"
     NODE_LOST = "NodeLost"
     POD_DELETED = "PodDeleted"
+    POD_STOPPED = "PodStopped"
     AGENT_FAILED = "AgentFailed"
     INTERRUPTED = "Interrupted"
 

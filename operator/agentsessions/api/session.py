@@ -9,7 +9,7 @@ from agentsessions.api.base import ApiModel, cel, rule
 from agentsessions.api.status import AgentSessionStatus
 from agentsessions.api.template import LocalReference, TemplateFields
 
-_IMMUTABLE = ("prompt", "promptSecretRef", "templateRef")
+_IMMUTABLE = ("prompt", "promptSecretRef", "templateRef", "workspace")
 
 
 def _stays(field: str) -> dict[str, str]:

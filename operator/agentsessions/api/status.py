@@ -98,7 +98,7 @@ class AgentSessionStatus(ApiModel):
     host: Host | None = Field(None, description="Where the session is, or was last.")
     usage: Usage | None = Field(None, description="Turns, tokens and cost.")
     result: Result | None = Field(None, description="What the agent answered.")
-    start_time: datetime | None = Field(None, description="When an agent first started.")
+    start_time: datetime | None = Field(None, description="When a node first took a pod of the session.")
     completion_time: datetime | None = Field(None, description="When the session finished, well or not.")
     restarts: int = Field(0, ge=0, description="How many attempts followed the first one.")
     failures: int = Field(0, ge=0, description="How many attempts failed, as `backoffLimit` counts.")

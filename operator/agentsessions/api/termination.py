@@ -45,8 +45,8 @@ class ReportReason(StrEnum):
 class TerminationReport(ApiModel):
     """One attempt's report.
 
-    `usage` counts everything since the state directory (/state) was created, so that attempts which share a
-    volume report their sum; the operator adds up over attempts only where each had a state directory of its own.
+    `usage` is this attempt's alone, whatever lies on the volume: the operator adds the attempts up. An attempt
+    that only repeats a finished turn's report repeats its usage too, since nobody has heard of it.
     """
 
     version: Literal[1] = 1

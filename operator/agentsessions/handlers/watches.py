@@ -9,7 +9,7 @@ from agentsessions.api.base import GROUP, VERSION, Json
 from agentsessions.api.names import (
     LABEL_COMPONENT,
     LABEL_MANAGED_BY,
-    LABEL_SESSION,
+    LABEL_SESSION_UID,
     MANAGED_BY,
     POD_SELECTOR,
     POLICY_SELECTOR,
@@ -29,6 +29,11 @@ class Watches:
     auditor: Auditor
     deleted: DeletedPods
 
+    def __post_init__(self) -> None:
+        """Have the audit bring what the watches did not."""
+        self.auditor.sessions.missed = lambda body: self.on_session("DELETED", body)
+        self.auditor.pods.missed = lambda body: self.on_pod("MISSED", body)
+
     def on_session(self, kind: str | None, body: Json) -> None:
         """A session was made, changed or deleted."""
         meta = body["metadata"]
@@ -36,21 +41,23 @@ class Watches:
         if kind == "DELETED":
             self.auditor.sessions.gone(meta["uid"])
             self.catalog.drop(key)
-            self.queue.forget(key)
+            self.queue.add(key)  # a namesake may have been made meanwhile; if not, the queue forgets it
             return
-        self.auditor.sessions.delivered(meta["uid"], meta["resourceVersion"])
+        self.auditor.sessions.delivered(body)
         self.catalog.put(key, body)
         self.queue.add(key)
 
     def on_pod(self, kind: str | None, body: Json) -> None:
-        """A pod of a session changed; a deleted one says its last words."""
+        """A pod of a session changed; a deleted one says its last words, one whose deletion was missed has none."""
         meta = body["metadata"]
-        if kind == "DELETED":
+        if kind in ("DELETED", "MISSED"):
             self.auditor.pods.gone(meta["uid"])
-            self.deleted.remember(body)
         else:
-            self.auditor.pods.delivered(meta["uid"], meta["resourceVersion"])
-        self.queue.add((meta["namespace"], meta["labels"].get(LABEL_SESSION, "")))
+            self.auditor.pods.delivered(body)
+        if kind == "DELETED":
+            self.deleted.remember(body)
+        if name := _session_of(meta):
+            self.queue.add((meta["namespace"], name))
 
     def on_template(self, body: Json) -> None:
         """A template was made, changed or deleted: sessions that have not started may be concerned."""
@@ -63,6 +70,12 @@ class Watches:
         if kind in ("DELETED", "MODIFIED"):
             for key in self.catalog.unfinished(body["metadata"]["namespace"]):
                 self.queue.add(key)
+
+
+def _session_of(meta: Json) -> str:
+    """Return the name of the session that owns a pod; labels may be changed by anybody."""
+    owners = meta.get("ownerReferences", [])
+    return next((str(o["name"]) for o in owners if o.get("controller") and o["kind"] == "AgentSession"), "")
 
 
 def registry(watches: Watches) -> kopf.OperatorRegistry:
@@ -88,7 +101,7 @@ def registry(watches: Watches) -> kopf.OperatorRegistry:
 
     kopf.on.event(GROUP, VERSION, "agentsessions", registry=out)(session)
     kopf.on.event(GROUP, VERSION, "agenttemplates", registry=out)(template)
-    kopf.on.event("v1", "pods", registry=out, labels={**ours, LABEL_SESSION: kopf.PRESENT})(pod)
+    kopf.on.event("v1", "pods", registry=out, labels={**ours, LABEL_SESSION_UID: kopf.PRESENT})(pod)
     kopf.on.event(
         "networking.k8s.io", "v1", "networkpolicies", registry=out, labels={**ours, LABEL_COMPONENT: "network-policy"}
     )(policy)

@@ -38,7 +38,7 @@ class Kube:
             config.load_incluster_config(client_configuration=settings)  # type: ignore[no-untyped-call]
         except config.ConfigException:
             await config.load_kube_config(client_configuration=settings)  # type: ignore[no-untyped-call]
-        settings.retries = 0
+        settings.retries = None  # the queue tries again; 0 would mean: for ever (ExponentialRetry of aiohttp_retry)
         return cls(client.ApiClient(settings))
 
     async def close(self) -> None:

@@ -42,6 +42,10 @@ class Transient(KubeError):
     """The request may work later."""
 
 
+_WEBHOOK = "failed calling webhook"
+"""An admission webhook that does not answer comes back as code 500, but only its owner can mend it."""
+
+
 def error_for(code: int, body: dict[str, object], retry_after: float | None = None) -> KubeError:
     """Return the error of a response; `body` is the API server's Status object."""
     reason, message = str(body.get("reason", "")), str(body.get("message", "no message"))
@@ -53,4 +57,5 @@ def error_for(code: int, body: dict[str, object], retry_after: float | None = No
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE: Refused,
         HTTPStatus.UNPROCESSABLE_ENTITY: Refused,
     }
-    return kinds.get(code, Transient)(code, message, reason, retry_after)
+    kind = Refused if _WEBHOOK in message else kinds.get(code, Transient)
+    return kind(code, message, reason, retry_after)

@@ -7,6 +7,7 @@ from agentsessions.api.names import CONTROLLER, digest
 from agentsessions.api.session import AgentSession
 
 MAX_NOTE = 1024
+"""Bytes, not characters, which the API server would refuse."""
 
 
 def event(
@@ -23,7 +24,7 @@ def event(
         "type": kind,
         "reason": reason,
         "action": action,
-        "note": note[:MAX_NOTE],
+        "note": note.encode(errors="replace")[:MAX_NOTE].decode(errors="ignore"),
         "regarding": {
             "apiVersion": API_VERSION,
             "kind": "AgentSession",

@@ -9,6 +9,7 @@ from agentsessions.api.names import (
     ANNOTATION_TEMPLATE_HASH,
     CONTAINER,
     LABEL_ATTEMPT,
+    LABEL_NETWORK_POLICY,
 )
 
 _PULL_REASONS = frozenset(
@@ -51,6 +52,7 @@ class PodFacts:
     reason: str = ""
     message: str = ""
     template_hash: str = ""
+    policy_label: str = ""
     waiting_reason: str = ""
     waiting_message: str = ""
     running: bool = False
@@ -98,6 +100,7 @@ def pod_facts(pod: Json) -> PodFacts:
         reason=status.get("reason", ""),
         message=status.get("message", ""),
         template_hash=meta.get("annotations", {}).get(ANNOTATION_TEMPLATE_HASH, ""),
+        policy_label=meta.get("labels", {}).get(LABEL_NETWORK_POLICY, ""),
         waiting_reason=waiting.get("reason", ""),
         waiting_message=waiting.get("message", ""),
         running="running" in container,

@@ -5,10 +5,16 @@ from dataclasses import dataclass
 
 from agentsessions.api.conditions import Reason
 from agentsessions.api.status import Result, Usage
-from agentsessions.api.termination import Outcome, ReportReason, TerminationReport
+from agentsessions.api.termination import MAX_BYTES, Outcome, ReportReason, TerminationReport
 from agentsessions.policies.facts import Ended, PodFacts
 
-_STORAGE_SIGNS = ("ephemeral", "emptydir")
+_OWN_STORAGE = (
+    "exceeded its local ephemeral storage limit",
+    "ephemeral local storage usage exceeds",
+    "usage of emptydir volume",
+)
+"""How the kubelet words the eviction of a pod over its own limits; a node that is full says it otherwise
+(https://github.com/kubernetes/kubernetes/blob/master/pkg/kubelet/eviction/eviction_manager.go)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +41,7 @@ def judge(pod: PodFacts, session_id: str) -> Verdict:
         or _by_eviction(pod, report)
         or _by_memory(pod, report)
         or _by_report(pod, report)
+        or _by_disruption(pod, report)
         or _by_exit(pod, report)
     )
 
@@ -60,7 +67,8 @@ def result_of(pod: PodFacts, report: TerminationReport | None) -> Result:
     """Return the answer: the report's, else whatever text an image without reports left behind."""
     if report is not None:
         return report.result or Result()
-    return Result(text=pod.ended.message if pod.ended else "")
+    text = pod.ended.message if pod.ended else ""
+    return Result(text=text, truncated=len(text.encode()) >= MAX_BYTES)
 
 
 def usage_of(report: TerminationReport | None) -> Usage:
@@ -71,9 +79,18 @@ def usage_of(report: TerminationReport | None) -> Usage:
 def _by_success(pod: PodFacts, report: TerminationReport | None) -> Verdict | None:
     """Exit code 0 is success; in a pod that was being stopped it may be mere obedience, unless the report says so."""
     said_so = report is not None and report.outcome is Outcome.SUCCEEDED
-    if not (said_so or pod.phase == "Succeeded") or (pod.ended is not None and pod.ended.exit_code != 0):
+    by_itself = report is None and pod.phase == "Succeeded" and not _was_stopped(pod)
+    if not (said_so or by_itself) or (pod.ended is not None and pod.ended.exit_code != 0):
         return None
-    return Verdict(True, Reason.COMPLETED, "The agent finished its task.", report=report)
+    text = "The agent finished its task."
+    if result_of(pod, report).truncated:
+        text = f"{text} Its answer was longer than a pod can report, and was cut."
+    return Verdict(True, Reason.COMPLETED, text, report=report)
+
+
+def _was_stopped(pod: PodFacts) -> bool:
+    """Return whether somebody else put an end to the pod."""
+    return pod.deleting or bool(pod.disrupted)
 
 
 def _by_deadline(pod: PodFacts, report: TerminationReport | None) -> Verdict | None:
@@ -86,7 +103,7 @@ def _by_deadline(pod: PodFacts, report: TerminationReport | None) -> Verdict | N
 
 def _by_eviction(pod: PodFacts, report: TerminationReport | None) -> Verdict | None:
     """A pod that used too much disk was evicted by its own doing; any other disruption was not."""
-    if pod.reason == "Evicted" and any(sign in pod.message.lower() for sign in _STORAGE_SIGNS):
+    if pod.reason == "Evicted" and any(sign in pod.message.lower() for sign in _OWN_STORAGE):
         return Verdict(False, Reason.EPHEMERAL_STORAGE_EXCEEDED, pod.message, True, report=report)
     if pod.reason == "Evicted":
         return Verdict(False, Reason.EVICTED, pod.message, True, counts=False, report=report)
@@ -98,9 +115,13 @@ def _by_eviction(pod: PodFacts, report: TerminationReport | None) -> Verdict | N
 
 
 def _by_memory(pod: PodFacts, report: TerminationReport | None) -> Verdict | None:
-    """The kernel killed the agent for want of memory, seen by the node or by the agent's own image."""
-    by_node = pod.ended is not None and pod.ended.reason == "OOMKilled"
+    """The kernel killed the agent for want of memory, seen by the agent's image, or by the node if that is silent.
+
+    The node also says so of a container in which only a tool was killed, and which went on and failed otherwise.
+    """
     by_agent = report is not None and report.reason == ReportReason.OOM_KILLED
+    silent = report is None or report.outcome is not Outcome.FAILED
+    by_node = silent and pod.ended is not None and pod.ended.reason == "OOMKilled"
     if not by_node and not by_agent:
         return None
     text = "The agent was killed: it used more than its memory limit (`resources.memory`)."
@@ -108,19 +129,27 @@ def _by_memory(pod: PodFacts, report: TerminationReport | None) -> Verdict | Non
 
 
 def _by_report(pod: PodFacts, report: TerminationReport | None) -> Verdict | None:
-    """The agent says itself why it failed; being interrupted from outside is not its failure."""
+    """The agent says itself why it failed; that it was interrupted counts unless somebody did stop the pod."""
     if report is None or report.outcome is not Outcome.FAILED:
         return None
-    interrupted = report.reason == ReportReason.INTERRUPTED
-    return Verdict(False, report.reason, report.message, report.retryable, not interrupted, report)
+    excused = report.reason == ReportReason.INTERRUPTED and _was_stopped(pod)
+    return Verdict(False, report.reason, report.message, report.retryable, not excused, report)
+
+
+def _by_disruption(pod: PodFacts, report: TerminationReport | None) -> Verdict | None:
+    """The pod was stopped from outside, or never ran, or its node lost track of it: not the agent's failure."""
+    lost = pod.ended is None or pod.ended.reason == "ContainerStatusUnknown"
+    if not lost and not _was_stopped(pod):
+        return None
+    reason = pod.reason if pod.ended is None and pod.reason else ""
+    text = f"Pod '{pod.name}' was stopped before its agent could finish. {reason} {pod.message}".strip()
+    return Verdict(False, Reason.POD_STOPPED, " ".join(text.split()), True, counts=False, report=report)
 
 
 def _by_exit(pod: PodFacts, report: TerminationReport | None) -> Verdict:
     """Nothing but an exit code is known."""
-    if pod.ended is None:
-        text = pod.message or "The pod failed and left no word about its container."
-        return Verdict(False, Reason.AGENT_FAILED, text, True, report=report)
-    text = f"The agent's container ended with exit code {pod.ended.exit_code}."
-    if report is None and pod.ended.message:
+    code = pod.ended.exit_code if pod.ended is not None else None
+    text = f"The agent's container ended with exit code {code}."
+    if report is None and pod.ended is not None and pod.ended.message:
         text = f"{text} It said: {pod.ended.message[:512]}"
     return Verdict(False, Reason.AGENT_FAILED, text, True, report=report)

@@ -13,12 +13,10 @@ def cost(usage: Usage | None) -> Decimal:
         return Decimal(0)
 
 
-def total(before: Usage | None, attempt: Usage, *, shares_volume: bool) -> Usage:
-    """Return the session's usage: attempts on one volume report their sum, others are added up here."""
+def total(before: Usage | None, attempt: Usage) -> Usage:
+    """Return the session's usage with an attempt's own added."""
     if before is None:
         return attempt
-    if shares_volume:
-        return max(before, attempt, key=_size)
     return Usage(
         turns=before.turns + attempt.turns,
         input_tokens=before.input_tokens + attempt.input_tokens,
@@ -27,8 +25,3 @@ def total(before: Usage | None, attempt: Usage, *, shares_volume: bool) -> Usage
         cache_creation_tokens=before.cache_creation_tokens + attempt.cache_creation_tokens,
         cost_usd=f"{cost(before) + cost(attempt):f}",
     )
-
-
-def _size(usage: Usage) -> tuple[Decimal, int, int]:
-    """Order the sums that attempts on one volume report: a later one is greater."""
-    return cost(usage), usage.turns, usage.input_tokens + usage.output_tokens

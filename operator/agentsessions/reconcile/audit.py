@@ -4,10 +4,11 @@ A watch that silently stopped is the worst state of an operator: everything look
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from agentsessions import metrics
+from agentsessions.api.base import Json
 from agentsessions.api.names import POD_SELECTOR
 from agentsessions.kube.client import Kube
 from agentsessions.kube.paths import PODS, SESSIONS, Kind
@@ -18,32 +19,55 @@ STALE_SECONDS = 60.0
 
 @dataclass
 class WatchLog:
-    """The newest version that a watch delivered, by uid, and since when which objects are behind."""
+    """What a watch delivered last of each object, by uid, and since when which objects are behind.
+
+    `missed` is told of an object whose deletion the watch did not deliver: after a long cut it lists anew,
+    and a list has no deletions.
+    """
 
     kind: Kind
+    missed: Callable[[Json], None]
     selector: str = ""
-    versions: dict[str, int] = field(default_factory=dict)
+    delivered_last: dict[str, Json] = field(default_factory=dict)
     behind: dict[str, float] = field(default_factory=dict)
+    compared: float = 0.0
 
-    def delivered(self, uid: str, version: str) -> None:
+    def delivered(self, body: Json) -> None:
         """Take note of an event."""
-        self.versions[uid] = int(version)
-        if uid in self.behind:
-            del self.behind[uid]
+        uid = body["metadata"]["uid"]
+        self.delivered_last[uid] = _identity(body)
+        self.behind.pop(uid, None)
 
     def gone(self, uid: str) -> None:
         """Take note of a deletion."""
-        self.versions.pop(uid, None)
+        self.delivered_last.pop(uid, None)
         self.behind.pop(uid, None)
 
-    def compare(self, listed: Mapping[str, int], now: float) -> None:
-        """Hold a list against what was delivered; `now` is a monotonic time in seconds."""
-        late = {uid for uid, version in listed.items() if self.versions.get(uid, 0) < version}
+    def compare(self, known: Mapping[str, Json], listed: Mapping[str, int], now: float) -> None:
+        """Hold a list against what was delivered: `known` before it was asked for; `now` is monotonic seconds."""
+        late = {uid for uid, version in listed.items() if self._version(uid) < version}
         self.behind = {uid: self.behind.get(uid, now) for uid in late}
+        self.compared = now
+        for uid in known.keys() - listed.keys():
+            if (body := self.delivered_last.get(uid)) is not None:
+                self.gone(uid)
+                self.missed(body)
 
-    def is_stale(self, now: float) -> bool:
-        """Return whether something has been behind for too long."""
-        return any(now - since > STALE_SECONDS for since in self.behind.values())
+    def is_stale(self) -> bool:
+        """Return whether something was behind for too long when last compared; no answer is no proof."""
+        return any(self.compared - since > STALE_SECONDS for since in self.behind.values())
+
+    def _version(self, uid: str) -> int:
+        """Return the version that was delivered last; 0 for none."""
+        body = self.delivered_last.get(uid)
+        return int(body["metadata"]["resourceVersion"]) if body else 0
+
+
+def _identity(body: Json) -> Json:
+    """Return as much of an object as tells which it is."""
+    meta = body["metadata"]
+    kept = ("name", "namespace", "uid", "resourceVersion", "labels", "ownerReferences")
+    return {"metadata": {key: meta[key] for key in kept if key in meta}}
 
 
 @dataclass
@@ -52,19 +76,20 @@ class Auditor:
 
     kube: Kube
     namespaces: Sequence[str]
-    sessions: WatchLog = field(default_factory=lambda: WatchLog(SESSIONS))
-    pods: WatchLog = field(default_factory=lambda: WatchLog(PODS, POD_SELECTOR))
+    sessions: WatchLog = field(default_factory=lambda: WatchLog(SESSIONS, _ignore))
+    pods: WatchLog = field(default_factory=lambda: WatchLog(PODS, _ignore, POD_SELECTOR))
 
     async def audit(self) -> None:
         """List what is watched and compare; raises KubeError if the API server does not answer."""
         for log in (self.sessions, self.pods):
-            log.compare(await self._listed(log), time.monotonic())
+            known = dict(log.delivered_last)
+            log.compare(known, await self._listed(log), time.monotonic())
             metrics.watch_lag.labels(log.kind.plural).set(len(log.behind))
         metrics.last_audit.set_to_current_time()
 
     def is_stale(self) -> bool:
         """Return whether a watch counts as dead."""
-        return any(log.is_stale(time.monotonic()) for log in (self.sessions, self.pods))
+        return any(log.is_stale() for log in (self.sessions, self.pods))
 
     async def _listed(self, log: WatchLog) -> dict[str, int]:
         """Return the version of every object, by uid."""
@@ -74,3 +99,7 @@ class Auditor:
             items = await self.kube.list(log.kind, namespace, metadata_only=True, **selectors)
             out |= {item["metadata"]["uid"]: int(item["metadata"]["resourceVersion"]) for item in items}
         return out
+
+
+def _ignore(_: Json) -> None:
+    """Do nothing about a missed deletion, until the watches say what is to be done."""

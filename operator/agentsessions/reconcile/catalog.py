@@ -49,4 +49,4 @@ def _entry(body: Json) -> Entry:
     status = body.get("status", {})
     ready: Json = next((c for c in status.get("conditions", []) if c["type"] == "Ready"), {})
     named = body.get("spec", {}).get("templateRef", {}).get("name", DEFAULT_TEMPLATE)
-    return Entry(named, ready.get("reason", "Unknown"), "completionTime" in status)
+    return Entry(named, metrics.known(ready.get("reason", "Unknown")), "completionTime" in status)

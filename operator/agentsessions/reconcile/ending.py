@@ -71,8 +71,7 @@ def _observed(seen: Observed) -> AgentSessionStatus:
 def _with_usage(status: AgentSessionStatus, pod: PodFacts, verdict: Verdict) -> AgentSessionStatus:
     """Return the status with the attempt's usage added."""
     report = verdict.report
-    on_volume = status.resolved is not None and status.resolved.storage is not None
-    used = spending.total(status.usage, usage_of(report), shares_volume=on_volume)
+    used = spending.total(status.usage, usage_of(report))
     oom = (report.oom_kills if report else 0) + (1 if _killed_by_node(pod) and not report else 0)
     start = status.start_time or pod.accepted
     update = {"usage": used, "oom_kills": status.oom_kills + oom, "start_time": start, "host": host_of(pod)}

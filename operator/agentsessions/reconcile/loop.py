@@ -51,12 +51,12 @@ class Reconciler:
             return None
         plan = make_plan(seen, now, self.config)
         applied = await apply(plan.actions, self.kube)
-        status, requeue = after(seen, plan, applied, now)
-        if status != seen.session.status:
-            await self._write(seen.session, status)
-            self._tell(seen.session, status, now)
-            await self._post(seen.session, plan)
-        return requeue
+        rest = after(seen, plan, applied, now)
+        if rest.status != seen.session.status:
+            await self._write(seen.session, rest.status)
+            self._tell(seen.session, rest.status, now)
+            await self._post(seen.session, rest)
+        return rest.requeue
 
     async def _write(self, session: AgentSession, status: AgentSessionStatus) -> None:
         """Write the status once; a session that changed since it was read is looked at again instead."""
@@ -103,8 +103,8 @@ class Reconciler:
                 logs.warning("event not posted", reason=notice.reason, error=str(error))
 
 
-def after(seen: Observed, plan: Plan, applied: Applied, now: datetime) -> tuple[AgentSessionStatus, timedelta | None]:
-    """Return the status once the actions are done, and when to look again; pure."""
+def after(seen: Observed, plan: Plan, applied: Applied, now: datetime) -> Plan:
+    """Return what is left of the plan once its actions are done: status, events and when to look again; pure."""
     if applied.pod_in_the_way:
         return _not_started(seen, Reason.POD_CONFLICT, starting.conflict(applied.pod_in_the_way), now)
     if applied.refused and not applied.pod_uid and any(isinstance(action, StartPod) for action in plan.actions):
@@ -113,15 +113,14 @@ def after(seen: Observed, plan: Plan, applied: Applied, now: datetime) -> tuple[
     if applied.pod_uid and status.host:
         host = status.host.model_copy(update={"pod_uid": applied.pod_uid})
         status = status.model_copy(update={"host": host})
-    return status, _patience(status, now) if applied.refused else plan.requeue
+    requeue = _patience(status, now) if applied.refused else plan.requeue
+    return Plan(status, notices=plan.notices, requeue=requeue)
 
 
-def _not_started(
-    seen: Observed, reason: Reason, message: str, now: datetime
-) -> tuple[AgentSessionStatus, timedelta | None]:
-    """Return the status of a session whose pod could not be made, and when to try again."""
-    status = set_state(seen, State.BLOCKED, reason, message, now)
-    return status.model_copy(update={"host": None}), _patience(status, now)
+def _not_started(seen: Observed, reason: Reason, message: str, now: datetime) -> Plan:
+    """Return what is left of a plan whose pod could not be made: the refusal, and when to try again."""
+    status = set_state(seen, State.BLOCKED, reason, message, now).model_copy(update={"host": None})
+    return Plan(status, notices=starting.once(seen, reason, message), requeue=_patience(status, now))
 
 
 def _patience(status: AgentSessionStatus, now: datetime) -> timedelta:

@@ -1,8 +1,8 @@
 """Reads the world around one session, live: a decision on a stale cache could start a second pod."""
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 
 from pydantic import ValidationError
 
@@ -12,11 +12,13 @@ from agentsessions.api.session import AgentSession
 from agentsessions.api.template import AgentTemplateSpec, TemplateFields
 from agentsessions.kube.client import Kube
 from agentsessions.kube.paths import CORE_EVENTS, PODS, SESSIONS, TEMPLATES
-from agentsessions.policies.facts import PodFacts, pod_facts
+from agentsessions.policies.facts import PodFacts, parse_time, pod_facts
 from agentsessions.policies.startup import PodWarning, needs_events
 from agentsessions.reconcile.model import Observed
 
 _REMEMBERED = 2000
+_STILL_TRUE = timedelta(minutes=4)
+"""The kubelet repeats a complaint about a volume every two minutes at most."""
 
 
 class UnreadableSession(Exception):
@@ -55,7 +57,7 @@ async def observe(key: tuple[str, str], kube: Kube, deleted: DeletedPods, now: d
         return Observed(session)
     selector = f"{LABEL_SESSION_UID}={session.metadata.uid}"
     pods = [pod_facts(pod) for pod in await kube.list(PODS, key[0], labelSelector=selector)]
-    pods += _recalled(session, pods, deleted)
+    pods += await _missed(session, pods, kube, deleted)
     name, template, problem = await _template(session, kube)
     warnings = await _warnings(session, pods, kube, now)
     return Observed(session, template, name, problem, tuple(pods), tuple(warnings))
@@ -74,16 +76,17 @@ def _fields(error: ValidationError) -> list[str]:
     return sorted({".".join(map(str, problem["loc"])) for problem in error.errors()})
 
 
-def _recalled(session: AgentSession, pods: list[PodFacts], deleted: DeletedPods) -> list[PodFacts]:
-    """Return the session's own pod if it is gone, its end is known, and status does not tell it yet."""
+async def _missed(session: AgentSession, pods: list[PodFacts], kube: Kube, deleted: DeletedPods) -> list[PodFacts]:
+    """Return the session's own pod if the list lacks it: it may have lost its label, or be gone with a known end."""
     status, host = session.status, session.status.host
     if host is None or host.pod_uid is None or status.completion_time is not None:
         return []
     told = status.last_termination is not None and status.last_termination.pod_uid == host.pod_uid
     if told or any(pod.uid == host.pod_uid for pod in pods):
         return []
-    pod = deleted.recall(host.pod_uid)
-    return [pod] if pod is not None else []
+    raw = await kube.get(PODS, session.metadata.namespace, host.pod)
+    pod = pod_facts(raw) if raw is not None and raw["metadata"]["uid"] == host.pod_uid else deleted.recall(host.pod_uid)
+    return [replace(pod, attempt=status.restarts)] if pod is not None else []
 
 
 async def _template(session: AgentSession, kube: Kube) -> tuple[str, TemplateFields | None, str]:
@@ -115,5 +118,16 @@ async def _warnings(session: AgentSession, pods: list[PodFacts], kube: Kube, now
         return []
     selector = f"involvedObject.uid={stuck[0].uid},type=Warning"
     found = await kube.list(CORE_EVENTS, session.metadata.namespace, fieldSelector=selector)
-    ordered = sorted(found, key=lambda e: e.get("lastTimestamp") or e.get("eventTime") or "")
+    ordered = sorted((e for e in found if _is_recent(e, now)), key=_last_seen)
     return [PodWarning(e.get("reason", ""), e.get("message", "")) for e in ordered]
+
+
+def _last_seen(warning: Json) -> str:
+    """Return when an event was last seen, in RFC 3339."""
+    return warning.get("lastTimestamp") or warning.get("eventTime") or ""
+
+
+def _is_recent(warning: Json, now: datetime) -> bool:
+    """Return whether the complaint may still hold; events stay for an hour, causes are often mended sooner."""
+    seen = parse_time(_last_seen(warning))
+    return seen is None or now - seen < _STILL_TRUE

@@ -37,7 +37,7 @@ def _present_attempt(seen: Observed, now: datetime, config: OperatorConfig) -> P
     if pod.owner_uid != seen.session.metadata.uid:
         return starting.foreign_pod(seen, pod, now)
     if _is_being_remade(seen, pod):
-        return Plan(seen.session.status)
+        return Plan(seen.session.status, requeue=starting.LOOK_AGAIN)
     seen = _informed(seen, pod, config)
     if pod.is_terminal:
         return ending.attempt_ended(seen, pod, now, config)
@@ -66,9 +66,7 @@ def _informed(seen: Observed, pod: PodFacts, config: OperatorConfig) -> Observed
 
 def _running(seen: Observed, pod: PodFacts, now: datetime, config: OperatorConfig) -> Plan:
     """The agent is at work: see that its NetworkPolicy still stands, which others may have removed."""
-    settings = settings_of(seen, config)
-    same = settings is not None and settings.hash == pod.template_hash
-    guard = starting.guard(seen.session, settings, config) if same and settings else ()
+    guard = starting.guard(seen.session, settings_of(seen, config), pod, config)
     return Plan(running(seen, pod, now), actions=guard, requeue=_time_left(seen.session.status, pod, now))
 
 
@@ -81,6 +79,8 @@ def present_pod(seen: Observed) -> PodFacts | None:
 def _leftovers(seen: Observed) -> list[DeletePod]:
     """Return the deletion of pods whose attempts are over and written down."""
     attempt = seen.session.status.restarts
+    if seen.session.spec.pod_retention_policy == "Retain":
+        return []
     return [DeletePod(pod, seen.namespace) for pod in seen.own_pods if pod.attempt < attempt and not pod.deleting]
 
 
@@ -109,7 +109,7 @@ def _waiting(seen: Observed, pod: PodFacts, now: datetime, config: OperatorConfi
         return _remade(seen, pod, now)
     image = seen.session.status.resolved.image if seen.session.status.resolved else None
     found = startup.diagnose(pod, seen.warnings, image or "")
-    return starting.waiting(seen, pod, found, now)
+    return starting.waiting(seen, pod, found, now).then(*starting.guard(seen.session, settings, pod, config))
 
 
 def _remade(seen: Observed, pod: PodFacts, now: datetime) -> Plan:

@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from agentsessions.api.conditions import Reason, State, conditions_for
+from agentsessions.api.session import AgentSession
 from agentsessions.api.status import AgentSessionStatus, Host
 from agentsessions.policies.facts import PodFacts
 from agentsessions.reconcile.model import Observed
@@ -17,7 +18,7 @@ def set_state(seen: Observed, state: State, reason: str, message: str, now: date
     conditions = conditions_for(
         state,
         reason,
-        _steady(session.status, state, reason, message),
+        _steady(session, state, reason, message),
         previous=session.status.conditions,
         generation=session.metadata.generation,
         now=now,
@@ -30,11 +31,13 @@ def set_state(seen: Observed, state: State, reason: str, message: str, now: date
     return session.status.model_copy(update=update)
 
 
-def _steady(status: AgentSessionStatus, state: State, reason: str, message: str) -> str:
-    """Keep the message of a state that has not changed, where its words are not ours."""
-    ready = status.condition("Ready")
-    same = ready is not None and ready.reason == reason and state in (State.PROGRESSING, State.BLOCKED)
-    return ready.message if same and ready and reason in _CHATTY else message
+def _steady(session: AgentSession, state: State, reason: str, message: str) -> str:
+    """Keep the message of a state that has not changed, where its words are not ours and the spec is the same."""
+    ready = session.status.condition("Ready")
+    if ready is None or reason not in _CHATTY or state not in (State.PROGRESSING, State.BLOCKED):
+        return message
+    same = ready.reason == reason and ready.observed_generation == session.metadata.generation
+    return ready.message if same else message
 
 
 def running(seen: Observed, pod: PodFacts, now: datetime) -> AgentSessionStatus:

@@ -41,13 +41,13 @@ def time_to_next(session: AgentSession, config: OperatorConfig, now: datetime) -
         return timedelta()
     disruptions = status.restarts - status.failures
     pause = restart.delay(config.retry_backoff, failures=status.failures, disruptions=disruptions)
-    return status.last_termination.finished_at + pause - now
+    return min(status.last_termination.finished_at + pause - now, pause)  # a node's clock may be ahead of ours
 
 
 def blocked(seen: Observed, reason: Reason, message: str, now: datetime) -> Plan:
     """Say what only a person can mend; the session starts by itself once it is mended."""
     status = set_state(seen, State.BLOCKED, reason, message, now)
-    return Plan(status, notices=_once(seen, reason, message))
+    return Plan(status, notices=once(seen, reason, message))
 
 
 def _started(seen: Observed, settings: Settings, now: datetime, config: OperatorConfig) -> Plan:
@@ -86,16 +86,21 @@ def children(
     return (*first, Ensure(secret), StartPod(pod))
 
 
-def guard(session: AgentSession, settings: Settings, config: OperatorConfig) -> tuple[Action, ...]:
-    """Return what must stand as long as the pod runs."""
-    return (Ensure(network_policy(session.metadata.namespace, settings, config.dns), look=True),)
+def guard(
+    session: AgentSession, settings: Settings | None, pod: PodFacts, config: OperatorConfig
+) -> tuple[Action, ...]:
+    """Return what must stand as long as the pod does: the policy it was made under, if it is still known."""
+    if settings is None:
+        return ()
+    policy = network_policy(session.metadata.namespace, settings, config.dns)
+    return (Ensure(policy, look=True),) if policy_label(policy) == pod.policy_label else ()
 
 
 def waiting(seen: Observed, pod: PodFacts, found: Diagnosis, now: datetime) -> Plan:
     """Say what a pod that has not started is waiting for, and look again: not every cause sends an event."""
     status = set_state(seen, found.state, found.reason, found.message, now)
-    notices = _once(seen, found.reason, found.message) if found.state is State.BLOCKED else ()
-    since = now - pod.created
+    notices = once(seen, found.reason, found.message) if found.state is State.BLOCKED else ()
+    since = max(now - pod.created, timedelta())  # the API server's clock may be ahead of ours
     wait = LOOK_AGAIN if since > PATIENCE else PATIENCE - since + timedelta(seconds=1)
     return Plan(status.model_copy(update={"host": _host(status.host, pod)}), notices=notices, requeue=wait)
 
@@ -115,7 +120,7 @@ def conflict(pod: str) -> str:
     return f"Pod '{pod}' exists and does not belong to this session. Delete it and the session starts."
 
 
-def _once(seen: Observed, reason: str, message: str) -> tuple[Notice, ...]:
+def once(seen: Observed, reason: str, message: str) -> tuple[Notice, ...]:
     """Return a warning event when the reason is new; the condition says it from then on."""
     ready = seen.session.status.condition("Ready")
     if ready is not None and ready.reason == reason:

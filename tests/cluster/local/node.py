@@ -156,6 +156,8 @@ def kubelet_config(settings: Settings, node: Node) -> dict[str, object]:
         "podLogsDir": str(folder / "pod-logs"),
         "volumePluginDir": str(folder / "volume-plugins"),
         "maxPods": 110,
+        # Where a container is one cgroup v2, the kernel would kill all of it for one greedy tool.
+        "singleProcessOOMKill": True,
         "serializeImagePulls": False,
         # Usage is looked at often, so that a pod over its storage limit is found in seconds.
         "volumeStatsAggPeriod": "10s",
