@@ -5,6 +5,8 @@ import os
 import sys
 from pathlib import Path
 
+from agentrunner.stopping import StopFlag
+
 
 def main() -> None:
     """Parse the arguments, run, and exit with the attempt's code."""
@@ -12,11 +14,12 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("run", help="run one task to its end, report it, and exit")
     parser.parse_args()
-    # Only now: the SDK takes a second to load, and `--help` should not wait for it.
+    stop = StopFlag()
+    # Only now: the SDK takes a second to load; neither `--help` nor a signal should wait for it.
     from agentrunner.events import EventLog
     from agentrunner.run import run
 
-    sys.exit(run(dict(os.environ), Path.cwd(), EventLog()))
+    sys.exit(run(dict(os.environ), Path.cwd(), EventLog(), stop))
 
 
 if __name__ == "__main__":

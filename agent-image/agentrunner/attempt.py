@@ -1,5 +1,7 @@
 """One attempt's books: usage so far, the report as it stands, what is kept on the volume. Small writes only."""
 
+from collections.abc import Callable
+
 from claude_agent_sdk import ResultMessage
 
 from agentrunner import oom, report
@@ -47,7 +49,7 @@ class Books:
         result = report.result_of(message) if message and answered else None
         ended = report.final(self._session_id, verdict, result, self.usage, self.oom_kills)
         if verdict.is_finished:
-            self._state.keep_finished(self._attempt, ended)
+            self._keep(lambda: self._state.keep_finished(self._attempt, ended))
         self.publish(ended)
         return ended
 
@@ -57,9 +59,16 @@ class Books:
         if error is not None:
             self._log.emit("terminationLogFailed", error=error.strerror)
 
+    def _keep(self, write: Callable[[], object]) -> None:
+        """Write to the volume; a full one costs what is kept there, but never the report."""
+        try:
+            write()
+        except OSError as error:
+            self._log.emit("stateNotKept", error=error.strerror)
+
     def _count(self, usage: Usage, *, quiet: bool = False) -> None:
         if usage != self.usage:
             self.usage = usage
-            self._state.keep_usage(self._attempt, usage)
+            self._keep(lambda: self._state.keep_usage(self._attempt, usage))
         if not quiet:
             self.publish(report.running(self._session_id, usage, self.oom_kills))

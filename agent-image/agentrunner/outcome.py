@@ -10,7 +10,6 @@ from claude_agent_sdk import ClaudeSDKError, ProcessError, ResultMessage
 
 from agentsessions.api.termination import Outcome, ReportReason
 
-OUTPUT_SCHEMA_NOT_MET = "OutputSchemaNotMet"
 _RETRYABLE_4XX = frozenset({408, 409, 425, 429})
 _AUTHENTICATION = frozenset({401, 403})
 _KILLED = frozenset({-9, 137})
@@ -35,7 +34,11 @@ class Verdict:
     @property
     def is_finished(self) -> bool:
         """Whether the turn ran to an end that must not be paid for again."""
-        return self.reason in {ReportReason.COMPLETED, ReportReason.MAX_TURNS_EXCEEDED, OUTPUT_SCHEMA_NOT_MET}
+        return self.reason in {
+            ReportReason.COMPLETED,
+            ReportReason.MAX_TURNS_EXCEEDED,
+            ReportReason.OUTPUT_SCHEMA_NOT_MET,
+        }
 
 
 def failed(reason: str, message: str, *, retryable: bool) -> Verdict:
@@ -46,8 +49,13 @@ def failed(reason: str, message: str, *, retryable: bool) -> Verdict:
 INTERRUPTED = failed(ReportReason.INTERRUPTED, "the agent was told to stop before it finished", retryable=True)
 
 
-def judge_result(result: ResultMessage, *, stopping: bool, wants_structure: bool) -> Verdict:
-    """Return the verdict on a finished turn; `stopping` says that we had asked it to stop."""
+def judge_result(
+    result: ResultMessage, *, stopping: bool, wants_structure: bool, api_error: str | None = None
+) -> Verdict:
+    """Return the verdict on a finished turn.
+
+    `stopping` says that we had asked it to stop; `api_error` is the SDK's word for the last failed model call.
+    """
     if result.terminal_reason in {"aborted_streaming", "aborted_tools"}:
         return INTERRUPTED
     if result.subtype == "error_max_turns":
@@ -60,7 +68,7 @@ def judge_result(result: ResultMessage, *, stopping: bool, wants_structure: bool
             ReportReason.MODEL_REQUEST_REJECTED, "the conversation is too long for the model", retryable=False
         )
     if result.is_error and result.subtype == "success":
-        return judge_api_error(result.api_error_status)
+        return judge_api_error(result.api_error_status, api_error)
     if result.subtype != "success" or result.is_error:
         return INTERRUPTED if stopping else _crashed(f"the turn ended with '{result.subtype}'")
     if wants_structure and result.structured_output is None:
@@ -68,17 +76,18 @@ def judge_result(result: ResultMessage, *, stopping: bool, wants_structure: bool
     return Verdict(Outcome.SUCCEEDED, ReportReason.COMPLETED)
 
 
-def judge_api_error(status: int | None) -> Verdict:
+def judge_api_error(status: int | None, kind: str | None = None) -> Verdict:
     """Return the verdict on a model call that failed for good with this HTTP status (None: no answer at all)."""
+    what = f"HTTP {status}" if kind in {None, "unknown"} else f"HTTP {status}, {kind}"
     if status is None:
         return failed(ReportReason.MODEL_UNAVAILABLE, "the model endpoint did not answer", retryable=True)
     if status in _AUTHENTICATION:
-        message = f"the model endpoint refused the credentials (HTTP {status})"
+        message = f"the model endpoint refused the credentials ({what})"
         return failed(ReportReason.MODEL_AUTHENTICATION_FAILED, message, retryable=False)
     if 400 <= status < 500 and status not in _RETRYABLE_4XX:
-        message = f"the model endpoint rejected the request (HTTP {status})"
+        message = f"the model endpoint rejected the request ({what})"
         return failed(ReportReason.MODEL_REQUEST_REJECTED, message, retryable=False)
-    message = f"the model endpoint is unavailable or overloaded (HTTP {status})"
+    message = f"the model endpoint is unavailable or overloaded ({what})"
     return failed(ReportReason.MODEL_UNAVAILABLE, message, retryable=True)
 
 
@@ -87,13 +96,18 @@ def judge_exception(error: BaseException, *, stopping: bool, oom_kills: int) -> 
     if stopping:
         return INTERRUPTED
     code = error.exit_code if isinstance(error, ProcessError) else None
-    if oom_kills > 0 and (code in _KILLED or not isinstance(error, ProcessError)):
+    if oom_kills > 0 and (code in _KILLED or (code is None and _is_of_the_cli(error))):
         return failed(ReportReason.OOM_KILLED, "the agent's CLI was killed for want of memory", retryable=True)
     if code is not None:
         return _crashed(f"the agent's CLI ended with exit code {code}")
     # Only the type: the text of an unforeseen error can quote what the CLI said.
-    what = "the SDK" if isinstance(error, ClaudeSDKError) else "the runner"
+    what = "the SDK" if _is_of_the_cli(error) else "the runner"
     return _crashed(f"{what} failed with {type(error).__name__}")
+
+
+def _is_of_the_cli(error: BaseException) -> bool:
+    """Return whether the SDK raised this about its CLI; it uses bare exceptions for some of that."""
+    return isinstance(error, ClaudeSDKError) or type(error) is Exception
 
 
 def _crashed(message: str) -> Verdict:
@@ -101,7 +115,9 @@ def _crashed(message: str) -> Verdict:
 
 
 def _unstructured() -> Verdict:
-    return failed(OUTPUT_SCHEMA_NOT_MET, "the answer does not follow `agent.outputSchema`", retryable=False)
+    return failed(
+        ReportReason.OUTPUT_SCHEMA_NOT_MET, "the answer does not follow `agent.outputSchema`", retryable=False
+    )
 
 
 def structured_of(result: ResultMessage) -> dict[str, Any] | None:

@@ -34,12 +34,17 @@ class Progress:
     def __init__(self, log: EventLog) -> None:
         self._log = log
         self._answers: set[str] = set()
-        self._errors = 0
+        self._api_error: str | None = None
 
     @property
     def turns(self) -> int:
         """Answers of the model to the main conversation, subagents left out."""
         return len(self._answers)
+
+    @property
+    def api_error(self) -> str | None:
+        """The SDK's word for the last model call that failed for good, for example `model_not_found`."""
+        return self._api_error
 
     def note(self, message: Message) -> None:
         """Log one message and count it."""
@@ -69,6 +74,7 @@ class Progress:
         )
 
     def _note_answer(self, message: AssistantMessage) -> None:
+        self._api_error = message.error
         is_main = message.parent_tool_use_id is None
         if is_main and message.message_id and message.error is None:
             self._answers.add(message.message_id)

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import signal
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +23,7 @@ from agentrunner.progress import Progress
 from agentrunner.scrub import make_scrubber
 from agentrunner.session import Session
 from agentrunner.state import State
+from agentrunner.stopping import SIGNALS, StopFlag
 from agentrunner.terminationlog import TerminationLog
 from agentrunner.transcript import CONTINUATION, Start, begin, find, prompt_uuid
 from agentrunner.usage import ZERO
@@ -33,7 +33,7 @@ METER_SECONDS = 0.25
 """Least time between two readings of the usage while messages come in."""
 
 
-def run(own: Mapping[str, str], cwd: Path, log: EventLog) -> int:
+def run(own: Mapping[str, str], cwd: Path, log: EventLog, stop: StopFlag) -> int:
     """Run the attempt that the environment describes and return the exit code."""
     where = places(own, cwd)
     termination = TerminationLog(where.termination)
@@ -57,7 +57,7 @@ def run(own: Mapping[str, str], cwd: Path, log: EventLog) -> int:
     stored = state.finished()
     if stored is not None:
         return _repeat(stored, books, log)
-    return asyncio.run(_Attempt(inputs, where, environment, books, log).run())
+    return asyncio.run(_Attempt(inputs, where, environment, books, log).run(stop))
 
 
 def _take_environment(own: Mapping[str, str], inputs: Inputs, where: Places) -> dict[str, str]:
@@ -99,11 +99,13 @@ class _Attempt:
         self._result: ResultMessage | None = None
         self._ended = False
 
-    async def run(self) -> int:
+    async def run(self, stop: StopFlag) -> int:
         """Run the session, whatever happens report how it ended, and return the exit code."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in SIGNALS:
             loop.add_signal_handler(number, self._on_signal)
+        if stop.is_set:
+            self._on_signal()
         logging.basicConfig(handlers=[LibraryHandler(self._log)], force=True)
         self._books.progress(ZERO, 0)
         try:
@@ -168,6 +170,7 @@ class _Attempt:
             self._result,
             stopping=self._stop.is_set(),
             wants_structure=self._inputs.agent.output_schema is not None,
+            api_error=self._progress.api_error,
         )
 
     def _note(self, message: Message) -> None:

@@ -9,10 +9,10 @@ from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, ClaudeSDKError
 
 from agentrunner.usage import Meter, read_meter
 
-INTERRUPT_SECONDS = 20.0
-"""How long an interrupted turn may take to wind up: within the pod's default grace of 30 seconds."""
+INTERRUPT_SECONDS = 15.0
+"""How long an interrupted turn may take to wind up: with the request itself, well within a grace of 30 seconds."""
 
-_CONTROL_SECONDS = 10.0
+_CONTROL_SECONDS = 5.0
 
 
 class TurnEndedWithoutResult(ClaudeSDKError):

@@ -64,7 +64,7 @@ last_audit = Gauge(
 )
 build_info = Gauge("agentsessions_build_info", "Version of the operator; always 1.", ["version"], registry=REGISTRY)
 
-_KNOWN_REASONS = frozenset({*Reason, *ReportReason, "OutputSchemaNotMet", "Unknown"})
+_KNOWN_REASONS = frozenset({*Reason, *ReportReason, "Unknown"})
 
 
 def known(reason: str) -> str:

@@ -135,6 +135,14 @@ class Running:
                 os.kill(pid, number)
         self._process.send_signal(number)
 
+    async def handles_sigterm(self) -> None:
+        """Wait until the runner has a handler for SIGTERM, long before it can say anything."""
+        mask = 1 << (signal.SIGTERM - 1)
+        while True:
+            if _caught_signals(self._process.pid) & mask:
+                return
+            await asyncio.sleep(0.01)
+
     def cli(self) -> int:
         """Return the process id of the agent's CLI."""
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
@@ -156,6 +164,13 @@ class Running:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         await self._process.communicate()
+
+
+def _caught_signals(pid: int) -> int:
+    """Return the signals that a process has handlers for, as bits."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    (caught,) = [line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:")]
+    return int(caught, 16)
 
 
 def _descendants(pid: int) -> list[int]:

@@ -105,6 +105,14 @@ async def test_the_volume_of_another_session_is_refused(container: Container, mo
     assert model.requests(container.session_id) == 0
 
 
+async def test_a_volume_that_breaks_meanwhile_does_not_cost_the_report(container: Container) -> None:
+    folder = container.state / "agentsessions"
+    breaks = {"tool": "Bash", "input": {"command": f"rm -r '{folder}' && touch '{folder}'"}}
+    ended = await container.run(script(breaks, {"text": "still here"}))
+    assert (ended.exit_code, ended.report.result and ended.report.result.text) == (0, "still here")
+    assert "stateNotKept" in [event["event"] for event in ended.events]
+
+
 async def test_a_missing_termination_log_does_not_fail_the_task(container: Container) -> None:
     container.environment["AGENTSESSIONS_TERMINATION_LOG"] = str(container.tmp / "no" / "such" / "file")
     ended = await container.run(script({"text": "ok"}))

@@ -58,6 +58,16 @@ async def test_sigterm_before_the_agent_has_started_is_an_interruption(container
     assert model.requests(container.session_id) == 0
 
 
+async def test_sigterm_while_the_sdk_still_loads_is_an_interruption(container: Container, model: Model) -> None:
+    container.write(script(DONE))
+    async with container.started() as running:
+        await running.handles_sigterm()
+        running.signal(signal.SIGTERM)
+        ended = await running.ended()
+    assert (ended.exit_code, ended.report.reason, ended.events[0]["event"]) == (1, "Interrupted", "stopping")
+    assert model.requests(container.session_id) == 0
+
+
 @pytest.mark.requirement("K02")
 async def test_a_killed_cli_is_a_crash_that_may_be_retried(container: Container) -> None:
     container.write(script(COUNT, SLOW))
@@ -67,6 +77,7 @@ async def test_a_killed_cli_is_a_crash_that_may_be_retried(container: Container)
         os.kill(running.cli(), signal.SIGKILL)
         ended = await running.ended()
     assert (ended.exit_code, ended.report.reason, ended.report.retryable) == (1, "AgentCrashed", True)
+    assert ended.report.message == "the agent's CLI ended with exit code -9"
     assert ended.report.usage.input_tokens == 1000
 
 

@@ -15,7 +15,7 @@ from demo.programs import MODEL_KEY, Json, Program, helm, kubectl
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 TEAM, SESSION = "demo", "hello"
 _STEPS = 5
-_SECONDS = 600.0
+_SECONDS = 300.0
 _INTERRUPTED = 130
 
 

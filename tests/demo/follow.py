@@ -79,7 +79,10 @@ class Follower:
             return self._items.get(timeout=max(0.1, end - time.monotonic()))
         except queue.Empty:
             last = self._shown.get("session", "nothing")
-            raise DemoError(f"the session has not finished in time; its last state was: {last}") from None
+            where = "kubectl --namespace agentsessions-system logs deployment/agentsessions"
+            raise DemoError(
+                f"the session has not finished in time; it stands at: {last}\nThe operator's log: {where}"
+            ) from None
 
     def _drain(self) -> None:
         """Show what the agent and the pod still have to say."""

@@ -130,6 +130,10 @@ class PodMaker:
         """Say which settings the pod was made with."""
         return self.with_meta(annotations={ANNOTATION_TEMPLATE_HASH: settings_hash})
 
+    def with_label(self, name: str, value: str) -> Self:
+        """Put a label on the pod."""
+        return self.with_meta(labels=self.body["metadata"]["labels"] | {name: value})
+
     def owned_by(self, uid: str) -> Self:
         """Give the pod another owner."""
         owners = [{**self.body["metadata"]["ownerReferences"][0], "uid": uid}]

@@ -40,6 +40,7 @@ class ReportReason(StrEnum):
     OOM_KILLED = "OOMKilled"
     INTERRUPTED = "Interrupted"
     INVALID_CONFIGURATION = "InvalidConfiguration"
+    OUTPUT_SCHEMA_NOT_MET = "OutputSchemaNotMet"
 
 
 class TerminationReport(ApiModel):

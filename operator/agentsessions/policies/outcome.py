@@ -77,10 +77,13 @@ def usage_of(report: TerminationReport | None) -> Usage:
 
 
 def _by_success(pod: PodFacts, report: TerminationReport | None) -> Verdict | None:
-    """Exit code 0 is success; in a pod that was being stopped it may be mere obedience, unless the report says so."""
+    """A report of success is success, even if the container was killed while it left: the turn is paid for.
+
+    Without a report exit code 0 is; but in a pod that was being stopped it may be mere obedience.
+    """
     said_so = report is not None and report.outcome is Outcome.SUCCEEDED
-    by_itself = report is None and pod.phase == "Succeeded" and not _was_stopped(pod)
-    if not (said_so or by_itself) or (pod.ended is not None and pod.ended.exit_code != 0):
+    well = pod.phase == "Succeeded" and (pod.ended is None or pod.ended.exit_code == 0)
+    if not said_so and (report is not None or not well or _was_stopped(pod)):
         return None
     text = "The agent finished its task."
     if result_of(pod, report).truncated:

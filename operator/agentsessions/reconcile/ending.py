@@ -72,7 +72,7 @@ def _with_usage(status: AgentSessionStatus, pod: PodFacts, verdict: Verdict) -> 
     """Return the status with the attempt's usage added."""
     report = verdict.report
     used = spending.total(status.usage, usage_of(report))
-    oom = (report.oom_kills if report else 0) + (1 if _killed_by_node(pod) and not report else 0)
+    oom = max(report.oom_kills if report else 0, 1 if _killed_by_node(pod) else 0)
     start = status.start_time or pod.accepted
     update = {"usage": used, "oom_kills": status.oom_kills + oom, "start_time": start, "host": host_of(pod)}
     return status.model_copy(update=update)

@@ -98,6 +98,12 @@ def test_a_failed_model_call_is_judged_by_its_status(status: int | None, reason:
     assert (verdict.outcome, verdict.reason, verdict.retryable) == (Outcome.FAILED, reason, retryable)
 
 
+def test_the_sdks_word_for_a_failed_call_is_shown() -> None:
+    shown = [judge_api_error(404, kind).message for kind in ("model_not_found", "unknown", None)]
+    plain = "the model endpoint rejected the request (HTTP 404)"
+    assert shown == ["the model endpoint rejected the request (HTTP 404, model_not_found)", plain, plain]
+
+
 def test_a_structured_answer_is_required_when_it_was_asked_for() -> None:
     missing = judge_result(_result(), stopping=False, wants_structure=True)
     given = judge_result(_result(structured_output={"a": 1}), stopping=False, wants_structure=True)
@@ -138,6 +144,16 @@ def test_a_structured_answer_is_required_when_it_was_asked_for() -> None:
             id="line-too-long",
         ),
         pytest.param(KeyError("secret text"), 0, "AgentCrashed", "the runner failed with KeyError", id="bug"),
+        pytest.param(
+            KeyError("x"), 1, "AgentCrashed", "the runner failed with KeyError", id="bug-after-a-tool-was-killed"
+        ),
+        pytest.param(
+            Exception("Control request timeout"),
+            1,
+            "OOMKilled",
+            "the agent's CLI was killed for want of memory",
+            id="gone-while-it-was-asked",
+        ),
     ],
 )
 def test_an_exception_is_judged(error: Exception, oom_kills: int, reason: str, message: str) -> None:

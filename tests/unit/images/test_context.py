@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from images.catalog import IMAGES, REPOSITORY, Image
+from images.catalog import DEPLOYED, IMAGES, REPOSITORY, Image
 from images.context import content_hash, source_files, stage
 
 
@@ -71,6 +71,12 @@ def test_every_file_that_a_dockerfile_copies_is_among_the_sources(image: Image) 
     assert copied
     for word in copied:
         assert any(file == word or file.startswith(f"{word.rstrip('/')}/") for file in files), word
+
+
+@pytest.mark.parametrize("image", [IMAGES[name] for name in DEPLOYED], ids=DEPLOYED)
+def test_a_build_by_hand_gets_the_same_files(image: Image) -> None:
+    lines = (REPOSITORY / f"{image.dockerfile}.dockerignore").read_text().splitlines()
+    assert [line[1:] for line in lines if line.startswith("!")] == list(image.sources)
 
 
 def _copied(line: str) -> list[str]:

@@ -64,9 +64,17 @@ GOOD = (True, "Completed", False, True)
         ),
         pytest.param(
             kubelet.ended(1, message=make_report("Failed", "Interrupted", retryable=True)),
-            (False, "Interrupted", True, False),
-            id="interrupted-from-outside-does-not-count",
+            (False, "Interrupted", True, True),
+            id="interrupted-and-nobody-stopped-it",
         ),
+        pytest.param(kubelet.ended(0, message=RUNNING), (False, "AgentFailed", True, True), id="exit-0-in-mid-turn"),
+        pytest.param(
+            kubelet.ended(0, message=make_report("Failed", "MaxTurnsExceeded")),
+            (False, "MaxTurnsExceeded", False, True),
+            id="exit-0-but-the-report-says-otherwise",
+        ),
+        pytest.param(kubelet.never_started(), (False, "PodStopped", True, False), id="never-ran"),
+        pytest.param({"phase": "Succeeded"}, GOOD, id="succeeded-and-no-container-known"),
         pytest.param(
             kubelet.ended(1, message=make_report("Failed", "BuildBroken", retryable=True)),
             (False, "BuildBroken", True, True),
@@ -109,16 +117,53 @@ GOOD = (True, "Completed", False, True)
             id="deadline-beats-what-the-agent-saw-of-it",
         ),
         pytest.param(kubelet.node_lost(), (False, "NodeLost", True, False), id="node-lost"),
-        pytest.param({"phase": "Failed"}, (False, "AgentFailed", True, True), id="no-word-at-all"),
+        pytest.param({"phase": "Failed"}, (False, "PodStopped", True, False), id="no-word-at-all"),
         pytest.param(
             {"phase": "Failed", "reason": "UnexpectedAdmissionError", "message": "no GPU"},
-            (False, "AgentFailed", True, True),
+            (False, "PodStopped", True, False),
             id="refused-by-the-node",
         ),
     ],
 )
 def test_verdict(status: Json, expected: tuple[bool, str, bool, bool]) -> None:
     assert verdict(status) == expected
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        pytest.param(kubelet.ended(0), (False, "PodStopped", True, False), id="exit-0-may-be-obedience"),
+        pytest.param(kubelet.ended(0, message=make_report()), GOOD, id="unless-the-report-says-it-is-done"),
+        pytest.param(kubelet.ended(143), (False, "PodStopped", True, False), id="killed"),
+        pytest.param(
+            kubelet.ended(1, message=make_report("Failed", "Interrupted", retryable=True)),
+            (False, "Interrupted", True, False),
+            id="interrupted",
+        ),
+        pytest.param(
+            kubelet.ended(1, message=make_report("Failed", "AgentCrashed", retryable=True)),
+            (False, "AgentCrashed", True, True),
+            id="a-failure-of-its-own-counts-all-the-same",
+        ),
+    ],
+)
+def test_verdict_on_a_pod_that_somebody_deleted(status: Json, expected: tuple[bool, str, bool, bool]) -> None:
+    found = judge(make_pod().with_status(status).deleting().facts(), UID)
+    assert (found.succeeded, str(found.reason), found.retryable, found.counts) == expected
+
+
+def test_the_memory_of_a_tool_is_not_the_agents_end() -> None:
+    """The node says OOMKilled of a container in which any process was killed."""
+    report = make_report("Failed", "MaxTurnsExceeded", oom_kills=1)
+    assert verdict(kubelet.ended(64, reason="OOMKilled", message=report))[1] == "MaxTurnsExceeded"
+
+
+@pytest.mark.parametrize(("length", "cut"), [(4095, False), (4096, True)])
+def test_text_that_fills_the_message_was_cut(length: int, cut: bool) -> None:
+    pod = make_pod().with_status(kubelet.ended(0, message="x" * length)).facts()
+    found = judge(pod, UID)
+    assert result_of(pod, found.report).truncated is cut
+    assert ("was cut" in found.message) is cut
 
 
 @pytest.mark.parametrize(
@@ -130,7 +175,7 @@ def test_verdict(status: Json, expected: tuple[bool, str, bool, bool]) -> None:
         pytest.param(kubelet.ended(137, reason="OOMKilled"), "`resources.memory`", id="oom-names-its-field"),
         pytest.param(kubelet.evicted(kubelet.EVICTED_DISK), "total limit of containers 5Gi", id="eviction"),
         pytest.param({"phase": "Failed", "message": "no GPU"}, "no GPU", id="the-pods-own-message"),
-        pytest.param({"phase": "Failed"}, "left no word", id="nothing-known"),
+        pytest.param({"phase": "Failed"}, "was stopped before its agent could finish", id="nothing-known"),
     ],
 )
 def test_message(status: Json, text: str) -> None:

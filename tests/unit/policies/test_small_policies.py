@@ -137,29 +137,23 @@ USED = Usage(turns=2, input_tokens=3, output_tokens=5, cache_read_tokens=7, cach
 MORE = Usage(
     turns=4, input_tokens=6, output_tokens=10, cache_read_tokens=14, cache_creation_tokens=22, cost_usd="0.0246"
 )
-FREE = Usage(turns=5, input_tokens=9)
 
 
 @pytest.mark.parametrize(
-    ("before", "attempt", "shares", "total"),
+    ("before", "attempt", "total"),
     [
-        pytest.param(None, USED, False, USED, id="first-attempt"),
-        pytest.param(None, USED, True, USED, id="first-attempt-on-a-volume"),
-        pytest.param(USED, USED, False, MORE, id="attempts-add-up"),
-        pytest.param(USED, MORE, True, MORE, id="on-a-volume-the-report-is-the-sum"),
-        pytest.param(MORE, Usage(), True, MORE, id="on-a-volume-an-attempt-without-report-takes-nothing-back"),
-        pytest.param(MORE, USED, True, MORE, id="on-a-volume-a-stale-report-takes-nothing-back"),
-        pytest.param(FREE, Usage(), True, FREE, id="on-a-volume-nor-where-nothing-costs-anything"),
-        pytest.param(USED, Usage(), False, USED, id="an-attempt-without-report-adds-nothing"),
+        pytest.param(None, USED, USED, id="first-attempt"),
+        pytest.param(USED, USED, MORE, id="attempts-add-up"),
+        pytest.param(USED, Usage(), USED, id="an-attempt-without-report-adds-nothing"),
     ],
 )
-def test_spending(before: Usage | None, attempt: Usage, shares: bool, total: Usage) -> None:
-    assert spending.total(before, attempt, shares_volume=shares) == total
+def test_spending(before: Usage | None, attempt: Usage, total: Usage) -> None:
+    assert spending.total(before, attempt) == total
 
 
 @given(st.decimals(0, 1000, places=6), st.decimals(0, 1000, places=6))
 def test_money_is_added_without_loss(one: Decimal, other: Decimal) -> None:
-    total = spending.total(Usage(cost_usd=str(one)), Usage(cost_usd=str(other)), shares_volume=False)
+    total = spending.total(Usage(cost_usd=str(one)), Usage(cost_usd=str(other)))
     assert Decimal(total.cost_usd) == one + other
     assert "E" not in total.cost_usd
 

@@ -58,7 +58,6 @@ class Session(RuleBasedStateMachine):
         self.world, self.operator = start_world(maker.with_storage("1Gi") if storage else maker)
         self.world.put_template(image="first")
         self.world.on_delete = self.judge_deletion
-        self.storage = storage
         self.reports = 0
         self.finished: Json | None = None
         self.restarts = 0
@@ -183,7 +182,7 @@ class Session(RuleBasedStateMachine):
     def nothing_is_counted_twice(self) -> None:
         usage = self.status.usage
         if usage is not None:
-            assert usage.turns <= (min(self.reports, 1) if self.storage else self.reports)
+            assert usage.turns <= self.reports
 
     def judge_deletion(self, kind: Kind, body: Json) -> None:
         """A pod that ended may be deleted by the operator only when its end stands in status."""

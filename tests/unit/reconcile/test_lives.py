@@ -6,7 +6,7 @@ import pytest
 
 from agentsessions.kube.paths import CLAIMS, EVENTS, NETWORK_POLICIES, PODS, SECRETS, SESSIONS
 from unit import kubelet
-from unit.make import SessionMaker, make_report, make_session
+from unit.make import NOW, SessionMaker, later, make_report, make_session
 from unit.operator_at_work import Nodes, Operator, Script, crash_at, essence, live, start_world
 from unit.world import World, attempt_of
 
@@ -160,14 +160,6 @@ def test_what_counts_as_a_failure(life: str, restarts: int, failures: int) -> No
     assert (status.is_true("Succeeded"), status.restarts, status.failures) == (True, restarts, failures)
 
 
-def test_on_a_volume_the_last_report_is_the_sum() -> None:
-    whole = make_report(usage={"turns": 3, "costUsd": "0.03"})
-    script: Script = {0: BAD, 1: [kubelet.running(), kubelet.ended(0, message=whole)]}
-    status = lead(make_session().with_storage("1Gi"), script).session().status
-    assert status.usage is not None
-    assert (status.usage.turns, status.usage.cost_usd) == (3, "0.03")
-
-
 def test_a_finished_pod_is_removed_unless_it_is_to_be_kept() -> None:
     assert lead(*LIVES["success"]).of(PODS) == []
     kept = lead(*LIVES["pod-kept"]).of(PODS)
@@ -189,3 +181,36 @@ def test_sessions_of_equal_needs_share_one_policy() -> None:
     world = lead(*LIVES["third-time-lucky"])
     posts = [request for request in world.writes() if request.plural == "networkpolicies"]
     assert [request.verb for request in posts] == ["POST"]
+
+
+def test_between_two_attempts_the_session_has_no_host() -> None:
+    world, operator = start_world()
+    operator.settle()
+    (pod,) = world.pods()
+    world.set_pod(pod, kubelet.ended(1))
+    operator.settle()
+    status = world.session().status
+    ready = status.condition("Ready")
+    assert ready is not None
+    assert (ready.status, ready.reason, status.host) == ("False", "BackOff", None)
+    assert status.last_termination is not None
+    assert (status.last_termination.pod, status.last_termination.exit_code) == ("hello-199a6b7b-0", 1)
+
+
+def test_the_session_started_when_its_first_attempt_did() -> None:
+    world, operator = start_world()
+    live(world, operator, Nodes(world, {0: BAD, 1: [kubelet.ended(0, at=later(500), finished=later(505))]}))
+    assert world.session().status.start_time == NOW
+    assert world.session().status.completion_time == later(505)
+
+
+def test_processes_that_were_killed_for_memory_are_counted_over_all_attempts() -> None:
+    told = make_report("Failed", "OOMKilled", retryable=True, oom_kills=2)
+    cut_short = make_report("Running", "Running")
+    script: Script = {
+        0: [kubelet.ended(137, reason="OOMKilled")],
+        1: [kubelet.ended(1, reason="OOMKilled", message=told)],
+        2: [kubelet.ended(137, reason="OOMKilled", message=cut_short)],
+        3: GOOD,
+    }
+    assert lead(make_session(), script).session().status.oom_kills == 4

@@ -1,5 +1,6 @@
 """Single situations: what is wrong, what the user is told, what it costs, and that mending the cause is enough."""
 
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -202,18 +203,19 @@ def test_a_strangers_pod_of_the_same_name_is_said_and_never_touched() -> None:
     assert ready(world) == ("False", "Starting")
 
 
-def test_a_copy_of_the_pod_with_all_its_labels_changes_nothing() -> None:
+@pytest.mark.parametrize("name", ["a-debug-copy", "z-debug-copy"])
+def test_a_copy_of_the_pod_with_all_its_labels_changes_nothing(name: str) -> None:
     world, operator = start_world()
     operator.settle()
     labels = pod_of(world)["metadata"]["labels"]
-    copy = {"metadata": {"name": "a-debug-copy", "namespace": NAMESPACE, "labels": labels}, "spec": {}}
+    copy = {"metadata": {"name": name, "namespace": NAMESPACE, "labels": labels}, "spec": {}}
     own = pod_of(world)
     world.add(PODS, copy)
     world.objects = dict(reversed(world.objects.items()))
     world.set_pod(own, kubelet.ended(0, message=DONE))
     operator.settle()
     assert ready(world) == ("True", "Completed")
-    assert [pod["metadata"]["name"] for pod in world.pods()] == ["a-debug-copy"]
+    assert [pod["metadata"]["name"] for pod in world.pods()] == [name]
 
 
 @pytest.mark.parametrize("label", ["", "x", "7", "-1"])
@@ -411,6 +413,7 @@ def test_the_same_trouble_is_told_once() -> None:
     world, operator = start_world(make_session().with_template("none"))
     operator.settle()
     world.edit(SESSIONS, "hello", backoffLimit=2)
+    world.now += timedelta(seconds=1)
     operator.settle()
     assert [event["reason"] for event in world.of(EVENTS)] == ["TemplateNotFound"]
 
@@ -448,21 +451,58 @@ def test_an_answer_that_got_lost_is_no_second_pod() -> None:
 
 def test_a_request_of_a_killed_operator_that_lands_late_is_taken_over() -> None:
     world, operator = start_world()
-    twin = Operator(world)
 
-    def race(moment: str, request: Request) -> None:
-        if moment == "before" and (request.verb, request.plural) == ("POST", "pods"):
+    def land(moment: str, request: Request) -> None:
+        if (moment, request.verb, request.plural) == ("before", "POST", "pods"):
+            world.around = lambda when, asked: raise_crash() if (when, asked.plural) == ("after", "pods") else None
+            with suppress(Crash):
+                Operator(world).look()
             world.around = lambda *_: None
-            try:
-                twin.look()
-            except Crash:
-                raise AssertionError from None
 
-    world.around = race
-    operator.try_to_look()
-    operator.settle()
-    assert len(world.of(PODS)) == 1
+    world.around = land
+    operator.look()
     assert ready(world) == ("False", "Starting")
+    assert world.session().status.host == Host(
+        pod=pod_of(world)["metadata"]["name"], pod_uid=pod_of(world)["metadata"]["uid"]
+    )
+
+
+def raise_crash() -> None:
+    """Kill the operator."""
+    raise Crash
+
+
+def test_a_pod_in_the_way_that_goes_at_that_moment_is_no_conflict() -> None:
+    world, operator = start_world()
+    world.add(PODS, stranger())
+
+    def leave(moment: str, request: Request) -> None:
+        if (moment, request.verb, request.plural) == ("before", "GET", "pods"):
+            world.around = lambda *_: None
+            world.remove(PODS, NAMESPACE, request.name)
+
+    world.around = leave
+    operator.try_to_look()
+    assert world.session().status.conditions == []
+    operator.settle()
+    assert ready(world) == ("False", "Starting")
+
+
+def test_only_the_pod_that_was_seen_is_deleted() -> None:
+    world, operator = start_world()
+    operator.settle()
+    world.set_pod(pod_of(world), kubelet.ended(0, message=DONE))
+    operator.look()
+
+    def replace(moment: str, request: Request) -> None:
+        if (moment, request.verb) == ("before", "DELETE"):
+            world.around = lambda *_: None
+            world.remove(PODS, NAMESPACE, request.name)
+            world.add(PODS, stranger())
+
+    world.around = replace
+    operator.look()
+    assert [pod["metadata"]["name"] for pod in world.pods()] == [stranger()["metadata"]["name"]]
 
 
 # Ends
@@ -493,6 +533,7 @@ def test_a_deadline_that_the_node_does_not_keep_is_kept_by_the_operator() -> Non
     operator.look()
     assert ready(world) == ("False", "DeadlineExceeded")
     assert "deletionTimestamp" in pod_of(world)["metadata"]
+    assert operator.look() == 0
 
 
 def test_retries_share_one_deadline() -> None:

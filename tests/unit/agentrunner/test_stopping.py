@@ -1,0 +1,25 @@
+"""Signals that come before anything else is ready."""
+
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from agentrunner.stopping import SIGNALS, StopFlag
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    """Put back what handled the signals before."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_is_remembered(number: signal.Signals) -> None:
+    flag = StopFlag()
+    assert flag.is_set is False
+    signal.raise_signal(number)
+    assert flag.is_set is True

@@ -1,0 +1,184 @@
+"""Putting the operator together: waiting for the CRDs, chores that survive, an honest exit code."""
+
+import asyncio
+import signal
+import socket
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from agentsessions import __main__ as command_line
+from agentsessions.api.config import OperatorConfig
+from agentsessions.handlers import main
+from agentsessions.handlers.server import Health
+from agentsessions.kube.errors import KubeError, NotFound, Transient
+from agentsessions.reconcile.audit import Auditor
+from unit.world import World
+
+
+@dataclass
+class Cluster(World):
+    """A world whose API server may say no to a list."""
+
+    troubles: list[KubeError] = field(default_factory=list)
+    closed: bool = False
+
+    async def list(self, *arguments: Any, **options: Any) -> Any:
+        """List, or fail."""
+        if self.troubles:
+            raise self.troubles.pop(0)
+        return await super().list(*arguments, **options)
+
+    async def close(self) -> None:
+        """Note that the connections were closed."""
+        self.closed = True
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    made = Cluster()
+
+    async def connect() -> Cluster:
+        return made
+
+    monkeypatch.setattr(main.Kube, "connect", connect)
+    return made
+
+
+@pytest.fixture
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nothing wait."""
+    monkeypatch.setattr(main, "_CRD_SECONDS", 0)
+    monkeypatch.setattr(main, "_AUDIT_SECONDS", 0)
+
+
+class Kopf:
+    """Stands for kopf.operator: runs until the stop flag, or ends in its own way."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+        self.started = asyncio.Event()
+        self.options: dict[str, Any] = {}
+
+    async def __call__(self, **options: Any) -> None:
+        self.options = options
+        self.started.set()
+        if self.error:
+            raise self.error
+        await options["stop_flag"].wait()
+
+
+@pytest.fixture
+async def watching(monkeypatch: pytest.MonkeyPatch) -> Kopf:
+    made = Kopf()
+    monkeypatch.setattr(main.kopf, "operator", made)
+    return made
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_ends_the_operator_well(number: signal.Signals, cluster: Cluster, watching: Kopf) -> None:
+    running = asyncio.create_task(main._main(OperatorConfig(), free_port()))
+    await watching.started.wait()
+    signal.raise_signal(number)
+    assert await running == 0
+    assert cluster.closed
+
+
+@pytest.mark.parametrize(
+    ("namespaces", "clusterwide"), [pytest.param([], True, id="all"), pytest.param(["a", "b"], False, id="some")]
+)
+async def test_the_namespaces_of_the_configuration_are_watched(
+    namespaces: list[str], clusterwide: bool, cluster: Cluster, watching: Kopf
+) -> None:
+    config = OperatorConfig(watch_namespaces=namespaces)
+    running = asyncio.create_task(main._main(config, free_port()))
+    await watching.started.wait()
+    watching.options["stop_flag"].set()
+    await running
+    assert (watching.options["namespaces"], watching.options["clusterwide"]) == (namespaces, clusterwide)
+
+
+async def test_a_part_that_dies_ends_the_operator_badly(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(main.kopf, "operator", Kopf(ZeroDivisionError("bug")))
+    assert await main._main(OperatorConfig(), free_port()) == 1
+    assert [r.__dict__["fields"]["part"] for r in caplog.records if "died" in r.message] == ["watches"]
+    assert cluster.closed
+
+
+async def test_a_port_that_is_taken_is_said(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("0.0.0.0", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert await main._main(OperatorConfig(), port) == 2
+    assert f"cannot listen on port {port}" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("no_pauses")
+async def test_the_operator_waits_for_its_kinds(cluster: Cluster, caplog: pytest.LogCaptureFixture) -> None:
+    cluster.troubles = [NotFound(404, "no kind"), Transient(0, "no answer"), NotFound(404, "no kind")]
+    await main._await_crds(cluster, OperatorConfig(), asyncio.Event())  # type: ignore[arg-type]
+    told = [r.message for r in caplog.records if r.levelname == "WARNING"]
+    assert [("CRD" in text, "API server" in text) for text in told] == [(True, False), (False, True), (True, False)]
+    assert {request.plural for request in cluster.requests} == {"agentsessions", "agenttemplates"}
+
+
+async def test_an_operator_that_is_told_to_stop_waits_no_longer(cluster: Cluster) -> None:
+    cluster.troubles = [NotFound(404, "no kind")] * 3
+    stop = asyncio.Event()
+    waiting = asyncio.create_task(main._await_crds(cluster, OperatorConfig(), stop))  # type: ignore[arg-type]
+    await asyncio.sleep(0)
+    stop.set()
+    await waiting
+    assert len(cluster.troubles) == 2
+
+
+async def test_a_chore_survives_an_api_server_that_does_not_answer(caplog: pytest.LogCaptureFixture) -> None:
+    outcomes: list[BaseException | None] = [Transient(503, "down"), None, ZeroDivisionError("bug")]
+
+    async def work() -> None:
+        if outcome := outcomes.pop(0):
+            raise outcome
+
+    with pytest.raises(ZeroDivisionError):
+        await main._chore(0, work)
+    assert [r.__dict__["fields"]["error"] for r in caplog.records if r.message == "chore put off"] == ["503 down"]
+
+
+async def test_an_answer_to_the_audit_makes_the_operator_ready(cluster: Cluster) -> None:
+    health = Health(alive=lambda: True)
+    cluster.troubles = [Transient(0, "no answer")]
+    auditor = Auditor(cluster, [])  # type: ignore[arg-type]
+    with pytest.raises(Transient):
+        await main._audit(auditor, health)
+    assert not health.ready
+    await main._audit(auditor, health)
+    assert health.ready
+
+
+def test_the_command_line_runs_the_operator(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, int]] = []
+    monkeypatch.setattr(main, "run_operator", lambda path, port: asked.append((str(path), port)) or 7)
+    assert command_line.main(["run", "--config", "c.yaml"]) == 7
+    assert command_line.main(["run", "--config", "c.yaml", "--port", "9"]) == 7
+    assert asked == [("c.yaml", 8080), ("c.yaml", 9)]
+
+
+@pytest.mark.parametrize("arguments", [[], ["run"], ["crds"], ["fly"], ["run", "--config", "c", "--port", "x"]])
+def test_a_command_line_that_makes_no_sense_is_refused(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        command_line.main(arguments)
+    assert caught.value.code == 2
+    assert "usage: agentsessions" in capsys.readouterr().err

@@ -1,0 +1,177 @@
+"""What the handlers make of each event: whom to look at, and what to remember."""
+
+from dataclasses import dataclass, field
+
+import kopf
+import pytest
+
+from agentsessions.api.base import Json
+from agentsessions.api.names import LABEL_SESSION, POD_SELECTOR, POLICY_SELECTOR
+from agentsessions.handlers.watches import Watches, registry, settings
+from agentsessions.kube.paths import PODS
+from agentsessions.reconcile.audit import Auditor
+from agentsessions.reconcile.catalog import Catalog
+from agentsessions.reconcile.observe import DeletedPods
+from unit import kubelet
+from unit.make import NOW, make_pod, make_session
+from unit.operator_at_work import finish
+from unit.world import World
+
+KEY = ("team-a", "hello")
+
+
+@dataclass
+class Keys:
+    """A queue that only remembers what it was asked for."""
+
+    added: list[tuple[str, str]] = field(default_factory=list)
+
+    def add(self, key: tuple[str, str]) -> None:
+        """Remember."""
+        self.added.append(key)
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.fixture
+def watches(world: World) -> Watches:
+    return Watches(Keys(), Catalog(), Auditor(world, []), DeletedPods())  # type: ignore[arg-type]
+
+
+def added(watches: Watches) -> list[tuple[str, str]]:
+    """Return whom the queue was asked to look at, and forget it."""
+    keys = watches.queue.added  # type: ignore[attr-defined]
+    found = list(keys)
+    keys.clear()
+    return found
+
+
+@pytest.mark.parametrize("kind", [None, "ADDED", "MODIFIED", "DELETED"])
+def test_a_session_is_looked_at_whatever_happened_to_it(kind: str | None, watches: Watches) -> None:
+    watches.on_session(kind, make_session().json())
+    assert added(watches) == [KEY]
+
+
+def test_a_session_is_known_until_it_is_deleted(watches: Watches) -> None:
+    watches.on_session("ADDED", make_session().json())
+    assert watches.catalog.unfinished("team-a") == [KEY]
+    watches.on_session("DELETED", make_session().json())
+    assert watches.catalog.unfinished("team-a") == []
+    assert watches.auditor.sessions.delivered_last == {}
+
+
+@pytest.mark.parametrize("kind", [None, "ADDED", "MODIFIED", "DELETED"])
+def test_a_pods_session_is_looked_at(kind: str | None, watches: Watches) -> None:
+    watches.on_pod(kind, make_pod().json())
+    assert added(watches) == [KEY]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(make_pod().with_label(LABEL_SESSION, "other").json(), id="another-label"),
+        pytest.param(make_pod().with_meta(labels={}).json(), id="no-labels"),
+    ],
+)
+def test_a_pods_session_is_its_owner_whatever_the_labels_say(body: Json, watches: Watches) -> None:
+    watches.on_pod("MODIFIED", body)
+    assert added(watches) == [KEY]
+
+
+@pytest.mark.parametrize(
+    "owners",
+    [
+        pytest.param([], id="none"),
+        pytest.param([{"kind": "Job", "name": "j", "uid": "u", "controller": True}], id="a-job"),
+        pytest.param([{"kind": "AgentSession", "name": "hello", "uid": "u"}], id="not-the-controller"),
+    ],
+)
+def test_a_pod_of_anothers_concerns_nobody(owners: list[Json], watches: Watches) -> None:
+    watches.on_pod("MODIFIED", make_pod().with_meta(owner_references=owners).json())
+    assert added(watches) == []
+
+
+def test_the_last_words_of_a_deleted_pod_are_kept(watches: Watches) -> None:
+    body = make_pod().with_status(kubelet.ended(0)).json()
+    watches.on_pod("MODIFIED", body)
+    assert watches.deleted.recall("pod-0") is None
+    watches.on_pod("DELETED", body)
+    assert watches.deleted.recall("pod-0") is not None
+    assert watches.auditor.pods.delivered_last == {}
+
+
+def test_a_deletion_that_was_missed_is_brought_by_the_audit(watches: Watches) -> None:
+    watches.on_pod("ADDED", make_pod().json())
+    watches.on_session("ADDED", make_session().json())
+    added(watches)
+    finish(watches.auditor.audit())
+    assert sorted(added(watches)) == [KEY, KEY]
+    assert watches.catalog.unfinished("team-a") == []
+    assert watches.deleted.recall("pod-0") is None
+
+
+def test_the_audit_brings_nothing_while_all_is_well(world: World, watches: Watches) -> None:
+    pod = world.add(PODS, make_pod().json())
+    watches.on_pod("ADDED", pod)
+    added(watches)
+    finish(watches.auditor.audit())
+    assert added(watches) == []
+    assert not watches.auditor.is_stale()
+
+
+def test_a_template_concerns_the_unfinished_sessions_that_use_it(watches: Watches) -> None:
+    for name in ("one", "two"):
+        watches.on_session("ADDED", make_session(name).json())
+    watches.on_session("ADDED", make_session("named").with_template("reviewer").json())
+    watches.on_session("ADDED", make_session("over").with_status(completion_time=NOW).json())
+    added(watches)
+    watches.on_template({"metadata": {"namespace": "team-a", "name": "default"}})
+    assert sorted(added(watches)) == [("team-a", "one"), ("team-a", "two")]
+    watches.on_template({"metadata": {"namespace": "team-a", "name": "reviewer"}})
+    assert added(watches) == [("team-a", "named")]
+    watches.on_template({"metadata": {"namespace": "team-b", "name": "default"}})
+    assert added(watches) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "concerned"),
+    [(None, []), ("ADDED", []), ("MODIFIED", [KEY]), ("DELETED", [KEY])],
+)
+def test_a_policy_that_changed_concerns_the_sessions_of_its_namespace(
+    kind: str | None, concerned: list[tuple[str, str]], watches: Watches
+) -> None:
+    watches.on_session("ADDED", make_session().json())
+    added(watches)
+    watches.on_policy(kind, {"metadata": {"namespace": "team-a", "name": "p"}})
+    assert added(watches) == concerned
+
+
+async def test_every_handler_is_wired_to_its_method(watches: Watches) -> None:
+    handlers = {handler.fn.__name__: handler for handler in registry(watches)._watching._handlers}
+    assert sorted(handlers) == ["pod", "policy", "session", "template"]
+    await call(handlers["session"], make_session().json())
+    await call(handlers["pod"], make_pod().json())
+    await call(handlers["template"], {"metadata": {"namespace": "team-a", "name": "default"}})
+    await call(handlers["policy"], {"metadata": {"namespace": "team-a", "name": "p"}})
+    assert added(watches) == [KEY, KEY, KEY, KEY]
+
+
+async def call(handler: object, body: Json) -> None:
+    """Call a handler as kopf does."""
+    await handler.fn(type="MODIFIED", body=kopf.Body(body))  # type: ignore[attr-defined]
+
+
+def test_only_watching_handlers_are_registered_since_others_write_to_the_objects(watches: Watches) -> None:
+    found = registry(watches)
+    assert [found._changing._handlers, found._spawning._handlers, found._indexing._handlers] == [[], [], []]
+
+
+def test_kopf_posts_nothing_and_watches_only_what_is_ours() -> None:
+    chosen = settings()
+    assert chosen.posting.enabled is False
+    assert chosen.scanning.disabled is True
+    selectors = dict(chosen.watching.label_selectors)
+    assert selectors == {("v1", "pods"): POD_SELECTOR, ("networking.k8s.io", "v1", "networkpolicies"): POLICY_SELECTOR}
