@@ -1,0 +1,1 @@
+"""How fast sessions start on a real cluster: `make bench`. Measures and reports; asserts nothing."""

@@ -1,0 +1,132 @@
+"""The operator as it is installed: its pod, log and metrics, and rough treatment of it."""
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from e2e.api import DEPLOYMENTS, PODS, Api, Json, condition
+from e2e.terminal import Terminal
+from e2e.waiting import wait_for
+
+NAMESPACE = "agentsessions-system"
+RELEASE = "agentsessions"
+USER_NAME = f"system:serviceaccount:{NAMESPACE}:{RELEASE}"
+_SELECTOR = f"app.kubernetes.io/instance={RELEASE},app.kubernetes.io/component=operator"
+_FETCH = (
+    "import sys,urllib.request as u; sys.stdout.write(u.urlopen('http://127.0.0.1:8080'+sys.argv[1]).read().decode())"
+)
+_SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One line of Prometheus text."""
+
+    name: str
+    labels: dict[str, str]
+    value: float
+
+
+def parse_metrics(text: str) -> list[Sample]:
+    """Return the samples of a Prometheus page; comments are left out."""
+    out = []
+    for line in text.splitlines():
+        if match := _SAMPLE.match(line):
+            labels = dict(re.findall(r'(\w+)="([^"]*)"', match[2] or ""))
+            out.append(Sample(match[1], labels, float(match[3])))
+    return out
+
+
+@dataclass(slots=True)
+class Operator:
+    """The one operator of the cluster. `deaths` counts what tests did to it on purpose."""
+
+    api: Api
+    terminal: Terminal
+    kept_logs: list[str] = field(default_factory=list)
+    kept_refusals: list[Sample] = field(default_factory=list)
+
+    def pod(self) -> Json:
+        """Return its pod; AssertionError if there is not exactly one."""
+        pods = self.pods()
+        assert len(pods) == 1, f"{len(pods)} operator pods: {[p['metadata']['name'] for p in pods]}"
+        return pods[0]
+
+    def pods(self) -> list[Json]:
+        """Return its pods that are not on their way out."""
+        pods = self.api.list(PODS, NAMESPACE, labelSelector=_SELECTOR)
+        return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+
+    def identity(self) -> tuple[str, int]:
+        """Return pod uid and restart count: equal before and after means that it never died."""
+        pod = self.pod()
+        return pod["metadata"]["uid"], int(pod["status"]["containerStatuses"][0]["restartCount"])
+
+    def log(self) -> str:
+        """Return the log of the running container."""
+        return self.api.text(PODS.path(NAMESPACE, f"{self.pod()['metadata']['name']}/log"))
+
+    def log_lines(self) -> list[Json]:
+        """Return the log as JSON; a line that is none fails."""
+        return [json.loads(line) for line in self.log().splitlines()]
+
+    def fetch(self, path: str) -> str:
+        """Return a page of its HTTP server, asked from inside its pod."""
+        name = str(self.pod()["metadata"]["name"])
+        return self.terminal.execute(NAMESPACE, name, "python", "-c", _FETCH, path)
+
+    def metrics(self) -> list[Sample]:
+        """Return its metrics."""
+        return parse_metrics(self.fetch("/metrics"))
+
+    def refusals(self) -> list[Sample]:
+        """Return the counts of its requests that were forbidden."""
+        name = "agentsessions_kubernetes_requests_total"
+        return [s for s in self.metrics() if s.name == name and s.labels["code"] in ("401", "403")]
+
+    def keep_evidence(self) -> None:
+        """Keep log and refusals of a process that is about to be ended."""
+        self.kept_logs.append(self.log())
+        self.kept_refusals += self.refusals()
+
+    def wait_ready(self) -> None:
+        """Wait until exactly one operator is ready."""
+        wait_for(self.api, DEPLOYMENTS, NAMESPACE, RELEASE, is_rolled_out, "the operator's rollout")
+        name = self.pod()["metadata"]["name"]
+        wait_for(self.api, PODS, NAMESPACE, name, is_ready, "readiness of the operator")
+
+    def scale(self, replicas: int) -> None:
+        """Scale its Deployment and wait until that many pods are there, gone ones really gone."""
+        if replicas == 0:
+            self.keep_evidence()
+        going = [pod["metadata"]["name"] for pod in self.pods()] if replicas == 0 else []
+        self.api.patch(DEPLOYMENTS, NAMESPACE, RELEASE, {"spec": {"replicas": replicas}})
+        for name in going:
+            wait_for(self.api, PODS, NAMESPACE, name, lambda pod: pod is None, "the end of the operator's pod")
+        if replicas:
+            self.wait_ready()
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Do without an operator for a while."""
+        self.scale(0)
+        try:
+            yield
+        finally:
+            self.scale(1)
+
+
+def is_rolled_out(deployment: Json | None) -> bool:
+    """Return whether the Deployment has what it wants."""
+    if deployment is None:
+        return False
+    status, wanted = deployment.get("status", {}), deployment["spec"]["replicas"]
+    current = status.get("observedGeneration") == deployment["metadata"]["generation"]
+    return bool(current and status.get("updatedReplicas", 0) == wanted == status.get("readyReplicas", 0))
+
+
+def is_ready(pod: Json | None) -> bool:
+    """Return whether the pod is ready."""
+    return pod is not None and condition(pod, "Ready").get("status") == "True"

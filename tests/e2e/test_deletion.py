@@ -1,0 +1,72 @@
+"""Deleting a session takes everything with it, whatever state it is in, and leaves nothing running."""
+
+import pytest
+
+from e2e.api import PODS, SESSIONS
+from e2e.lab import Lab, gated
+from e2e.manifests import say
+
+
+@pytest.mark.requirement("K01", "K02")
+def test_deleting_a_running_session_takes_pod_secret_and_claim(lab: Lab) -> None:
+    """By owner references: no finalizer has to be removed by anybody."""
+    found = lab.start(steps=(gated(), say("done")), workspace={"storage": "64Mi"}, terminationGracePeriodSeconds=5)
+    lab.running()
+    assert {kind: len(names) for kind, names in lab.children(found).items()} == {
+        "pods": 1,
+        "secrets": 1,
+        "persistentvolumeclaims": 1,
+    }
+    lab.api.delete(SESSIONS, lab.namespace, "task")
+    lab.gone(SESSIONS, "task")
+    lab.without_children(found)
+
+
+@pytest.mark.requirement("K01")
+def test_deleting_a_finished_session_takes_its_retained_pod(lab: Lab) -> None:
+    """Retained means as long as the session."""
+    found = lab.run(podRetentionPolicy="Retain")
+    assert len(lab.pods(found)) == 1
+    lab.api.delete(SESSIONS, lab.namespace, "task")
+    lab.without_children(found)
+
+
+@pytest.mark.requirement("K01")
+def test_a_session_made_anew_under_an_old_name_is_another_one(lab: Lab) -> None:
+    """Its pod is not mistaken for the old one's, which may still be going away."""
+    old = lab.start(steps=(gated(), say("old")), terminationGracePeriodSeconds=20)
+    pod = lab.running()
+    lab.api.delete(SESSIONS, lab.namespace, "task")
+    lab.gone(SESSIONS, "task")
+    new = lab.start(steps=(say("new"),))
+    found = lab.succeeded()
+    assert new["metadata"]["uid"] != old["metadata"]["uid"]
+    assert found["status"]["result"]["text"] == "new"
+    assert found["status"]["host"]["pod"] != pod
+    assert found["status"]["sessionId"] == new["metadata"]["uid"]
+    lab.without_children(old)
+
+
+@pytest.mark.requirement("K02")
+def test_a_pod_that_somebody_deletes_is_replaced(lab: Lab) -> None:
+    """No failure of the agent's: another attempt, same session id, no claim on the backoff limit."""
+    lab.start(steps=(gated(), say("done")), backoffLimit=0, terminationGracePeriodSeconds=2)
+    first = lab.running()
+    lab.api.delete(PODS, lab.namespace, first)
+    lab.gone(PODS, first)
+    lab.until("task", lambda s: s["status"].get("restarts") == 1 and _runs(s), "the second attempt")
+    found = lab.session()
+    second = found["status"]["host"]["pod"]
+    assert second != first
+    assert found["status"]["failures"] == 0
+    lab.open_gate(second)
+    found = lab.succeeded()
+    assert found["status"]["sessionId"] == found["metadata"]["uid"]
+    assert [life.attempt for life in lab.witness.of(found["metadata"]["uid"])] == [0, 1]
+
+
+def _runs(session: dict[str, object]) -> bool:
+    """Return whether the session's Ready reason is Running."""
+    status = session["status"]
+    assert isinstance(status, dict)
+    return any(c["type"] == "Ready" and c["reason"] == "Running" for c in status["conditions"])

@@ -1,0 +1,53 @@
+"""Waiting for the cluster by watches; nobody sleeps here. A wait that fails says what it saw last."""
+
+import time
+from collections.abc import Callable
+
+import yaml
+
+from e2e.api import Api, ApiError, Json, Resource
+
+PATIENCE = 150
+"""Seconds; generous, since the tests share two cores with the cluster that they test."""
+
+Test = Callable[[Json | None], bool]
+
+
+class WaitFailed(AssertionError):
+    """What was waited for did not come to be."""
+
+
+def wait_for(
+    api: Api, kind: Resource, namespace: str | None, name: str, test: Test, what: str, seconds: float = PATIENCE
+) -> Json | None:
+    """Wait until `test` holds for the object (None: it is gone) and return it; raises WaitFailed."""
+    deadline = time.monotonic() + seconds
+    last: Json | None = None
+    while (left := deadline - time.monotonic()) > 0:
+        selector = {"fieldSelector": f"metadata.name={name}"}
+        listed = api.request("GET", kind.path(namespace), query=selector)
+        last = next(iter(listed["items"]), None)
+        if test(last):
+            return last
+        version = listed["metadata"]["resourceVersion"]
+        try:
+            for event, seen in api.watch(kind, namespace, int(left) + 1, resourceVersion=version, **selector):
+                if event == "BOOKMARK":
+                    continue
+                last = None if event == "DELETED" else seen
+                if test(last):
+                    return last
+        except ApiError as error:
+            if error.code != 410:  # the version is too old to watch from: look again
+                raise
+    raise WaitFailed(
+        f"{kind.plural} {namespace}/{name}: {what} did not happen in {seconds:.0f} s; it is:\n{show(last)}"
+    )
+
+
+def show(thing: Json | None) -> str:
+    """Return an object as a person wants to read it after a failure."""
+    if thing is None:
+        return "  gone, or never there"
+    meta = {k: v for k, v in thing.get("metadata", {}).items() if k in ("name", "generation", "deletionTimestamp")}
+    return yaml.safe_dump({"metadata": meta, "status": thing.get("status", {})}, sort_keys=False)
