@@ -20,7 +20,7 @@ BENCH_ARGS ?=
 ## XDG_CACHE_HOME, XDG_STATE_HOME: where built programs and images, and the local cluster's state, are kept
 
 RUN := $(VENV)/bin/python
-TIERS := lint verify test-unit test-agent test-chart test-egress test-e2e
+TIERS := lint verify test-unit test-agent test-chart test-egress test-e2e demo
 GENERATED := crds charts/agentsessions-crds/files charts/agentsessions/values.schema.json \
   docs/api.md docs/metrics.md docs/requirements.md
 
@@ -70,7 +70,7 @@ env: setup ## Print what a shell needs to use the cluster: eval "$(make -s env)"
 ##@ Tests
 
 .PHONY: test
-test: setup ## Run every tier, cheapest first: lint, unit, agent, chart, egress, then a real cluster
+test: setup ## Run every tier, cheapest first: lint, unit, agent, chart, egress, a real cluster, the demo
 	@report=""; for tier in $(TIERS); do \
 	  printf '\n== %s\n' "$$tier"; begin=$$(date +%s); \
 	  $(MAKE) $$tier || { printf '\n%b== %s failed\n' "$$report" "$$tier"; exit 1; }; \
@@ -86,7 +86,7 @@ lint: setup ## Check style, types and which module may import which
 
 .PHONY: test-unit
 test-unit: setup ## Run the tests that need nothing but Python: units, demo, documentation
-	@$(RUN) -m pytest tests/unit tests/documentation $(PYTEST_ARGS)
+	@$(RUN) -m pytest tests/unit tests/contract tests/documentation $(PYTEST_ARGS)
 
 .PHONY: test-agent
 test-agent: setup ## Run the agent image's program with the real SDK and CLI against the model stand-in

@@ -52,9 +52,9 @@ def _demo(console: Console) -> None:
     with console.step("The operator, by its Helm chart", "about 15 s"):
         _install(console, control, chart, built, answering)
     with console.step("A session: apply it, and watch", "about 15 s"):
-        finished = _run_session(console, control)
+        finished, tool_calls = _run_session(console, control)
     with console.step("Its result"):
-        result.check(finished)
+        result.check(finished, tool_calls)
         result.show(finished, control, console, TEAM)
     console.heading(result.summary(finished))
     result.next_steps(provider, console, TEAM)
@@ -93,8 +93,8 @@ def _install(console: Console, control: Program, chart: Program, built: images.I
     install.install_operator(control, chart, install.values(built, answering), answering)
 
 
-def _run_session(console: Console, control: Program) -> Json:
-    """Apply the examples in the team's namespace and follow the session to its end."""
+def _run_session(console: Console, control: Program) -> tuple[Json, int]:
+    """Apply the examples in the team's namespace; return the finished session and its agent's number of tool calls."""
     control.run("apply", "--server-side", "--filename=-", stdin=install.namespace(TEAM))
     control.run("delete", "agentsession", SESSION, f"--namespace={TEAM}", "--ignore-not-found", "--wait")
     for file, about in (("template-default.yaml", "how agents run in this namespace"), ("session.yaml", "the session")):
@@ -102,7 +102,8 @@ def _run_session(console: Console, control: Program) -> Json:
         if file == "session.yaml":
             console.block((EXAMPLES / file).read_text())
         control.run("apply", f"--namespace={TEAM}", f"--filename={EXAMPLES / file}")
-    return Follower(control, console, TEAM, SESSION).follow(_SECONDS)
+    follower = Follower(control, console, TEAM, SESSION)
+    return follower.follow(_SECONDS), follower.tool_calls
 
 
 if __name__ == "__main__":

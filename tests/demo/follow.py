@@ -15,7 +15,7 @@ from typing import IO
 
 from demo.console import Console
 from demo.errors import DemoError
-from demo.narrate import log_line, pod_line, session_line
+from demo.narrate import is_tool_answer, log_line, pod_line, session_line
 from demo.programs import Json, Program, output_of
 
 _LAST_WORDS = 3.0
@@ -43,6 +43,8 @@ class Follower:
     console: Console
     namespace: str
     name: str
+    tool_calls: int = 0
+    """Tool calls of the agent that worked, as its log tells."""
     _items: "queue.Queue[Item]" = field(default_factory=queue.Queue)
     _programs: "list[subprocess.Popen[str]]" = field(default_factory=list)
     _threads: dict[str, threading.Thread] = field(default_factory=dict)
@@ -56,9 +58,17 @@ class Follower:
         try:
             return self._until_finished(time.monotonic() + seconds)
         finally:
-            for program in self._programs:
-                program.kill()
-                program.wait()
+            self._end()
+
+    def _end(self) -> None:
+        """End the programs that are being read; their threads end with them."""
+        for program in self._programs:
+            program.kill()
+            program.wait()
+        for thread in self._threads.values():
+            thread.join(_LAST_WORDS)
+        for program in self._programs:
+            output_of(program).close()
 
     def _until_finished(self, end: float) -> Json:
         """Take one item after another; the session's last one ends it."""
@@ -94,6 +104,7 @@ class Follower:
     def _show(self, kind: str, item: Json | str) -> None:
         """Show one item of any kind."""
         if isinstance(item, str):
+            self.tool_calls += is_tool_answer(item)
             line = log_line(item)
             if line is not None:
                 self._say("agent", line)

@@ -43,6 +43,15 @@ def log_line(line: str) -> str | None:
     return _event(event) if isinstance(event, dict) else short(line.strip())
 
 
+def is_tool_answer(line: str) -> bool:
+    """Return whether the line of the agent's log tells of a tool call that worked."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(event, dict) and event.get("event") == "toolResult" and not event.get("isError")
+
+
 def condition(session: Json, kind: str) -> Json:
     """Return the condition of that type, empty if it is not set."""
     found = (c for c in session.get("status", {}).get("conditions", []) if c["type"] == kind)

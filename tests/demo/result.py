@@ -7,8 +7,8 @@ from demo.narrate import condition
 from demo.programs import Json, Program
 
 
-def check(session: Json) -> None:
-    """Raise DemoError, with reason and remedy, unless the session succeeded and says what it used."""
+def check(session: Json, tool_calls: int) -> None:
+    """Raise DemoError, with reason and remedy, unless the session succeeded, called a tool and says what it used."""
     ready, status = condition(session, "Ready"), session.get("status", {})
     if condition(session, "Succeeded").get("status") != "True":
         reason = ready.get("reason", "Unknown")
@@ -19,6 +19,8 @@ def check(session: Json) -> None:
     missing = [name for name in ("result", "usage") if not status.get(name)]
     if missing or not status["usage"].get("turns"):
         raise DemoError(f"the session succeeded, but its status does not say all: {', '.join(missing) or 'no turns'}")
+    if not tool_calls:
+        raise DemoError("the session succeeded, but its agent called no tool: its log tells what it did instead")
 
 
 def show(session: Json, kubectl: Program, console: Console, namespace: str) -> None:

@@ -4,13 +4,12 @@ import re
 
 import pytest
 
-from agentrunner.outcome import OUTPUT_SCHEMA_NOT_MET
 from agentsessions.api.conditions import Reason
 from agentsessions.api.termination import ReportReason
 from documentation.trace import ROOT
 
 PAGE = (ROOT / "docs" / "troubleshooting.md").read_text()
-KNOWN = {str(reason) for reason in (*Reason, *ReportReason)} | {OUTPUT_SCHEMA_NOT_MET}
+KNOWN = {str(reason) for reason in (*Reason, *ReportReason)}
 
 
 def sections(text: str, level: int) -> dict[str, str]:

@@ -43,6 +43,7 @@ SERVICES = Resource("v1", "services")
 QUOTAS = Resource("v1", "resourcequotas")
 EVENTS = Resource("events.k8s.io/v1", "events")
 POLICIES = Resource("networking.k8s.io/v1", "networkpolicies")
+ENDPOINTS = Resource("discovery.k8s.io/v1", "endpointslices")
 DEPLOYMENTS = Resource("apps/v1", "deployments")
 
 _KINDS = {

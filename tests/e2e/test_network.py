@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from e2e import manifests
-from e2e.api import NODES, PODS, POLICIES, SERVICES, Api
+from e2e.api import ENDPOINTS, NODES, PODS, POLICIES, SERVICES, Api
 from e2e.lab import Lab, gated
 from e2e.manifests import TOOL_RESULT, bash
 from e2e.waiting import wait_for
@@ -41,6 +41,9 @@ def targets(api: Api, neighbour_address: str) -> dict[str, tuple[str, int]]:
         "API server": (service["spec"]["clusterIP"], 443),
         "API server by name": ("kubernetes.default.svc.cluster.local", 443),
     }
+    for endpoint in api.list(ENDPOINTS, "default", labelSelector="kubernetes.io/service-name=kubernetes"):
+        address = endpoint["endpoints"][0]["addresses"][0]
+        out["API server at its node"] = (address, endpoint["ports"][0]["port"])
     for node in api.list(NODES):
         name = node["metadata"]["name"]
         address = next(a["address"] for a in node["status"]["addresses"] if a["type"] == "InternalIP")
@@ -66,6 +69,7 @@ def from_neighbour(lab: Lab, where: dict[str, Any], name: str = "neighbour") -> 
 def test_an_agent_reaches_its_model_and_nothing_else(lab: Lab) -> None:
     """The control, from a pod beside it, reaches all of it: so it is the policy that drops, not the network."""
     where = targets(lab.api, neighbour(lab))
+    assert len(where) >= 6
     assert set(from_neighbour(lab, where).values()) == {"open"}
     reached = from_agent(lab, where)
     assert reached.pop("model") == "open"

@@ -13,7 +13,7 @@ from agentsessions.kube.paths import PODS, SESSIONS
 from agentsessions.reconcile.loop import Reconciler
 from agentsessions.reconcile.observe import DeletedPods
 from unit.make import CONFIG, NAMESPACE, SessionMaker, make_session
-from unit.world import Crash, Request, World, attempt_of
+from unit.world import WRITES, Crash, Request, World, attempt_of
 
 KEY = (NAMESPACE, "hello")
 
@@ -79,12 +79,15 @@ def start_world(maker: SessionMaker | None = None) -> tuple[World, Operator]:
 
 
 def crash_at(number: int, when: str) -> Callable[[str, Request], None]:
-    """Return a hook that kills the operator before or after a request, counted from 0."""
+    """Return a hook that kills the operator before or after a write, counted from 0.
+
+    Writes are enough: to be killed around a read is to be killed before the next write, or after the last one.
+    """
     count = 0
 
     def hook(moment: str, request: Request) -> None:
         nonlocal count
-        if moment != when:
+        if moment != when or request.verb not in WRITES:
             return
         count += 1
         if count == number + 1:

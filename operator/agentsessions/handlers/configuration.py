@@ -19,7 +19,7 @@ def load(path: Path) -> OperatorConfig:
         return OperatorConfig.model_validate(raw)
     except OSError as error:
         raise BadConfiguration(f"{path}: {error.strerror}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise BadConfiguration(f"{path}: not YAML: {str(error).splitlines()[0]}") from error
     except ValidationError as error:
         problems = (f"{'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg']}" for e in error.errors())

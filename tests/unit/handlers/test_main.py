@@ -4,12 +4,16 @@ import asyncio
 import signal
 import socket
 from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from agentsessions import __main__ as command_line
+from agentsessions import metrics
 from agentsessions.api.config import OperatorConfig
+from agentsessions.api.session import AgentSessionSpec
 from agentsessions.handlers import main
 from agentsessions.handlers.server import Health
 from agentsessions.kube.errors import KubeError, NotFound, Transient
@@ -182,3 +186,26 @@ def test_a_command_line_that_makes_no_sense_is_refused(
         command_line.main(arguments)
     assert caught.value.code == 2
     assert "usage: agentsessions" in capsys.readouterr().err
+
+
+def test_the_exit_code_is_that_of_the_operator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, int]] = []
+
+    async def run(config: OperatorConfig, port: int) -> int:
+        asked.append((config.log_level, port))
+        return 1
+
+    (tmp_path / "c.yaml").write_text("logLevel: warning")
+    monkeypatch.setattr(main, "_main", run)
+    monkeypatch.setattr(main.logs, "configure", lambda level: asked.append((level, 0)))
+    assert main.run_operator(tmp_path / "c.yaml", 9) == 1
+    assert asked == [("warning", 0), ("warning", 9)]
+    assert metrics.build_info.labels(version("agentsessions"))._value.get() == 1
+
+
+def test_the_pages_that_are_made_speak_of_every_field_and_metric(tmp_path: Path) -> None:
+    assert command_line.main(["docs", "--out", str(tmp_path / "new")]) == 0
+    api, measured = ((tmp_path / "new" / name).read_text() for name in ("api.md", "metrics.md"))
+    aliases = [field.alias for field in AgentSessionSpec.model_fields.values()]
+    assert [alias for alias in aliases if f"`{alias}`" not in api] == []
+    assert [family.name for family in metrics.REGISTRY.collect() if family.name not in measured] == []

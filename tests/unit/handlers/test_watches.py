@@ -173,5 +173,6 @@ def test_kopf_posts_nothing_and_watches_only_what_is_ours() -> None:
     chosen = settings()
     assert chosen.posting.enabled is False
     assert chosen.scanning.disabled is True
-    selectors = dict(chosen.watching.label_selectors)
-    assert selectors == {("v1", "pods"): POD_SELECTOR, ("networking.k8s.io", "v1", "networkpolicies"): POLICY_SELECTOR}
+    selectors = chosen.watching.label_selectors
+    assert selectors["v1", "pods"] == POD_SELECTOR
+    assert selectors["networking.k8s.io", "v1", "networkpolicies"] == POLICY_SELECTOR

@@ -1,4 +1,4 @@
-"""Whole lives of sessions, from creation to the end, and the same lives with the operator killed at every request."""
+"""Whole lives of sessions, from creation to the end, and the same lives with the operator killed at every write."""
 
 from collections.abc import Callable
 
@@ -76,9 +76,9 @@ CRASHES = [pytest.param(life, when, id=f"{life}-{when}") for life in LIVES for w
 
 @pytest.mark.requirement("K01")
 @pytest.mark.parametrize(("life", "when"), CRASHES)
-def test_killed_at_any_request_the_session_ends_the_same(life: str, when: str) -> None:
+def test_killed_at_any_write_the_session_ends_the_same(life: str, when: str) -> None:
     calm = lead(*LIVES[life])
-    for number in range(len(calm.requests)):
+    for number in range(len(calm.writes())):
         hook = crash_at(number, when)
         torn = lead(*LIVES[life], prepare=lambda world, hook=hook: setattr(world, "around", hook))  # type: ignore[misc]
         assert_same_end(calm, torn)

@@ -15,6 +15,7 @@ from agentsessions.api.template import TemplateFields
 from agentsessions.builders.networkpolicy import network_policy, policy_label
 from agentsessions.policies.facts import PodFacts
 from agentsessions.policies.resolve import describe
+from agentsessions.reconcile import ending
 from agentsessions.reconcile.model import DeletePod, Observed, Plan
 from agentsessions.reconcile.plan import make_plan
 from unit import kubelet
@@ -235,3 +236,13 @@ def test_any_world_has_a_plan_with_a_ready_condition_and_one_pod_at_most(
     assert plan.requeue is None or plan.requeue >= timedelta()
     if plan.status != session.status:
         assert plan.status.condition("Ready") is not None
+
+
+def test_only_a_pod_that_status_names_can_have_vanished() -> None:
+    with pytest.raises(ValueError, match="no pod is named"):
+        ending.pod_vanished(observed(CASES["new"]), NOW, CONFIG)
+
+
+def test_only_a_finished_session_is_tidied_up() -> None:
+    with pytest.raises(ValueError, match="not finished"):
+        ending.tidy(observed(CASES["new"]), NOW)

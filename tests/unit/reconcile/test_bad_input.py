@@ -1,0 +1,128 @@
+"""What is wrong is said with its fix, costs little, and heals by itself once it is mended."""
+
+from datetime import timedelta
+
+import pytest
+
+from agentsessions.api.config import OperatorConfig
+from agentsessions.kube.paths import CORE_EVENTS, PODS, SESSIONS
+from unit import kubelet
+from unit.kstatus import kstatus
+from unit.make import NAMESPACE, make_session
+from unit.operator_at_work import Operator, start_world
+from unit.situations import message, pod_of, ready
+
+
+def test_a_template_that_does_not_exist_is_named_and_heals_when_it_comes() -> None:
+    world, operator = start_world(make_session().with_template("reviewer"))
+    operator.settle()
+    assert ready(world) == ("False", "TemplateNotFound")
+    assert "'reviewer'" in message(world)
+    assert kstatus(world.of(SESSIONS)[0]) == "Failed"
+    assert world.of(PODS) == []
+    world.put_template("reviewer", image="mine")
+    operator.settle()
+    assert pod_of(world)["spec"]["containers"][0]["image"] == "mine"
+    assert ready(world) == ("False", "Starting")
+
+
+def test_a_namespace_without_a_default_template_is_well() -> None:
+    world, operator = start_world()
+    operator.settle()
+    assert ready(world) == ("False", "Starting")
+
+
+def test_without_a_model_endpoint_nothing_starts_until_one_is_set() -> None:
+    world, _ = start_world()
+    operator = Operator(world, OperatorConfig())
+    operator.settle()
+    assert ready(world) == ("False", "InvalidSpec")
+    assert "`modelEndpoint.baseUrl`" in message(world)
+    world.put_template(modelEndpoint={"baseUrl": "http://m"})
+    operator.settle()
+    assert len(world.of(PODS)) == 1
+
+
+def test_a_template_of_a_newer_crd_is_named_with_its_fields() -> None:
+    world, operator = start_world()
+    world.put_template(contentLogging="Sometimes")
+    operator.settle()
+    assert ready(world) == ("False", "TemplateNotFound")
+    assert "contentLogging" in message(world)
+    assert "Sometimes" not in message(world)
+
+
+def test_a_session_of_a_newer_crd_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
+    _, operator = start_world(make_session().with_spec(pattern="Eternal", prompt="s3cret"))
+    assert operator.look() == 0
+    assert "s3cret" not in caplog.text
+    assert [r.__dict__["fields"]["fields"] for r in caplog.records if r.levelname == "WARNING"] == ["spec.pattern"]
+
+
+def test_an_image_that_cannot_be_pulled_heals_by_itself() -> None:
+    world, operator = start_world()
+    operator.settle()
+    world.set_pod(pod_of(world), kubelet.creating("ErrImagePull", "not found"))
+    operator.settle()
+    assert ready(world) == ("False", "ImagePullFailed")
+    world.set_pod(pod_of(world), kubelet.running())
+    operator.settle()
+    assert ready(world) == ("True", "Running")
+
+
+def test_a_missing_secret_is_found_in_the_nodes_events() -> None:
+    world, operator = start_world(make_session().with_prompt_secret("task"))
+    operator.settle()
+    pod = pod_of(world)
+    world.set_pod(pod, kubelet.creating())
+    warning = {
+        "metadata": {"name": "e1", "namespace": NAMESPACE},
+        "involvedObject": {"uid": pod["metadata"]["uid"]},
+        "type": "Warning",
+        "reason": "FailedMount",
+        "message": 'MountVolume.SetUp failed for volume "session" : secret "task" not found',
+        "lastTimestamp": "2026-05-04T12:00:05Z",
+    }
+    world.add(CORE_EVENTS, warning)
+    operator.settle()
+    assert ready(world) == ("False", "Starting")
+    world.now += timedelta(seconds=10)
+    operator.settle()
+    assert ready(world) == ("False", "SecretNotFound")
+    assert "'task'" in message(world)
+    world.set_pod(pod, kubelet.running())
+    operator.settle()
+    assert ready(world) == ("True", "Running")
+
+
+def test_the_newest_event_counts_whatever_order_they_come_in() -> None:
+    world, operator = start_world()
+    operator.settle()
+    world.set_pod(pod_of(world), kubelet.creating())
+    for name, reason, at in (("b", "FailedAttachVolume", "12:00:09"), ("a", "FailedCreatePodSandBox", "12:00:04")):
+        world.add(
+            CORE_EVENTS,
+            {
+                "metadata": {"name": name, "namespace": NAMESPACE},
+                "involvedObject": {"uid": pod_of(world)["metadata"]["uid"]},
+                "type": "Warning",
+                "reason": reason,
+                "message": reason,
+                "eventTime" if name == "b" else "lastTimestamp": f"2026-05-04T{at}Z",
+            },
+        )
+    world.now += timedelta(seconds=10)
+    operator.settle()
+    assert ready(world) == ("False", "VolumeNotReady")
+
+
+def test_a_refused_pod_is_explained_and_tried_again_when_the_cause_is_mended() -> None:
+    world, operator = start_world()
+    world.refusals["pods"] = "exceeded quota: compute"
+    operator.look()
+    assert ready(world) == ("False", "PodRejected")
+    assert "exceeded quota" in message(world)
+    assert operator.requeue is not None
+    world.refusals.clear()
+    operator.settle()
+    assert ready(world) == ("False", "Starting")

@@ -1,0 +1,108 @@
+"""Ends: deletion, deadlines, the time to live, and what goes with a session."""
+
+from datetime import timedelta
+
+from agentsessions.kube.paths import PODS, SECRETS, SESSIONS
+from unit import kubelet
+from unit.make import NAMESPACE, NOW, make_session
+from unit.operator_at_work import start_world
+from unit.situations import DONE, pod_of, ready
+from unit.world import Request
+
+
+def test_a_session_that_is_being_deleted_is_left_to_the_garbage_collector() -> None:
+    _, operator = start_world(make_session().deleting())
+    assert operator.look() == 0
+    assert operator.requeue is None
+
+
+def test_a_session_that_is_gone_is_nothing_to_do() -> None:
+    world, operator = start_world()
+    world.remove(SESSIONS, NAMESPACE, "hello")
+    assert operator.look() == 0
+
+
+def test_a_deadline_that_the_node_does_not_keep_is_kept_by_the_operator() -> None:
+    world, operator = start_world(make_session().with_spec(limits={"activeDeadlineSeconds": 100}))
+    operator.settle()
+    world.set_pod(pod_of(world), kubelet.running())
+    operator.settle()
+    assert operator.requeue == timedelta(seconds=160)
+    world.now += timedelta(seconds=159)
+    operator.settle()
+    assert ready(world) == ("True", "Running")
+    world.now += timedelta(seconds=1)
+    operator.look()
+    assert ready(world) == ("False", "DeadlineExceeded")
+    assert "deletionTimestamp" in pod_of(world)["metadata"]
+    assert operator.look() == 0
+
+
+def test_retries_share_one_deadline() -> None:
+    world, operator = start_world(make_session().with_spec(limits={"activeDeadlineSeconds": 100}))
+    operator.settle()
+    world.set_pod(pod_of(world), kubelet.ended(1, at=NOW, finished=NOW + timedelta(seconds=30)))
+    world.now += timedelta(seconds=30)
+    operator.settle()
+    world.now += timedelta(seconds=10)
+    operator.settle()
+    assert pod_of(world)["spec"]["activeDeadlineSeconds"] == 60
+    world.set_pod(pod_of(world), kubelet.drained())
+    world.now += timedelta(seconds=60)
+    operator.settle()
+    assert ready(world) == ("False", "DeadlineExceeded")
+    assert world.of(PODS) == []
+
+
+def test_the_end_of_a_pod_that_was_deleted_at_once_is_remembered() -> None:
+    world, operator = start_world()
+    operator.settle()
+    pod = pod_of(world)
+    world.set_pod(pod, kubelet.ended(0, message=DONE))
+    world.remove(PODS, NAMESPACE, pod["metadata"]["name"])
+    operator.hear()
+    operator.settle()
+    assert ready(world) == ("True", "Completed")
+    before = len(world.writes())
+    operator.settle()
+    assert len(world.writes()) == before
+
+
+def test_secrets_go_with_their_session() -> None:
+    world, operator = start_world()
+    operator.settle()
+    assert len(world.of(SECRETS)) == 1
+    world.remove(SESSIONS, NAMESPACE, "hello")
+    assert world.of(SECRETS) == []
+    assert world.of(PODS) == []
+
+
+def test_the_time_to_live_runs_from_the_end() -> None:
+    world, operator = start_world(make_session().with_spec(ttl_seconds_after_finished=60))
+    operator.settle()
+    world.set_pod(pod_of(world), kubelet.ended(0, finished=NOW))
+    operator.settle()
+    assert operator.requeue == timedelta(seconds=60)
+    world.now += timedelta(seconds=59)
+    operator.settle()
+    assert len(world.of(SESSIONS)) == 1
+    world.now += timedelta(seconds=1)
+    operator.look()
+    assert world.of(SESSIONS) == []
+
+
+def test_a_session_that_somebody_is_at_is_not_deleted_under_his_hands() -> None:
+    world, operator = start_world(make_session().with_spec(ttl_seconds_after_finished=0))
+    operator.settle()
+    world.set_pod(pod_of(world), kubelet.ended(0, finished=NOW))
+    operator.look()
+
+    def keep(moment: str, request: Request) -> None:
+        if (moment, request.verb, request.plural) == ("before", "DELETE", "agentsessions"):
+            world.around = lambda *_: None
+            world.edit(SESSIONS, "hello", ttlSecondsAfterFinished=None)
+
+    world.around = keep
+    operator.look()
+    operator.settle()
+    assert len(world.of(SESSIONS)) == 1
