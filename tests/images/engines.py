@@ -1,12 +1,13 @@
 """The programs that build images: Docker, and buildah for machines without a Docker engine."""
 
 import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from cluster import packages
+from cluster.errors import ClusterError
 from images.catalog import DEFAULT_BASE
 from images.commands import run, succeeds
 from images.errors import ImageError, NoEngine
@@ -107,9 +108,10 @@ def choose() -> Engine:
 def _detect() -> Engine:
     if succeeds(["docker", "version", "--format", "{{.Server.Version}}"]):
         return Docker()
-    missing = [program for program in ("buildah", "debootstrap") if shutil.which(program) is None]
-    if missing:
-        raise NoEngine(f"no Docker engine answers; to build without one, install {' and '.join(missing)}")
     if os.geteuid() != 0:
         raise NoEngine("no Docker engine answers, and building with buildah and debootstrap must be done as root")
+    try:
+        packages.ensure(("buildah", "debootstrap"))
+    except ClusterError as error:
+        raise NoEngine(f"no Docker engine answers; to build without one: {error}") from error
     return Buildah()

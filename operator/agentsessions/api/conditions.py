@@ -27,7 +27,6 @@ class ConditionType(StrEnum):
 class Reason(StrEnum):
     """Reasons of conditions; one word each, documented in docs/troubleshooting.md."""
 
-    PENDING = "Pending"
     STARTING = "Starting"
     RUNNING = "Running"
     COMPLETED = "Completed"
@@ -42,7 +41,6 @@ class Reason(StrEnum):
     TEMPLATE_NOT_FOUND = "TemplateNotFound"
     INVALID_SPEC = "InvalidSpec"
     DEADLINE_EXCEEDED = "DeadlineExceeded"
-    BACKOFF_LIMIT_EXCEEDED = "BackoffLimitExceeded"
     OOM_KILLED = "OOMKilled"
     EPHEMERAL_STORAGE_EXCEEDED = "EphemeralStorageExceeded"
     EVICTED = "Evicted"

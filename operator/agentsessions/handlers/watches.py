@@ -38,26 +38,27 @@ class Watches:
         """A session was made, changed or deleted."""
         meta = body["metadata"]
         key = (meta["namespace"], meta["name"])
+        self.queue.add(
+            key
+        )  # first, since kopf swallows what a handler raises; of a deleted one there may be a namesake
         if kind == "DELETED":
             self.auditor.sessions.gone(meta["uid"])
-            self.catalog.drop(key)
-            self.queue.add(key)  # a namesake may have been made meanwhile; if not, the queue forgets it
+            self.catalog.drop(key, meta["uid"])
             return
         self.auditor.sessions.delivered(body)
         self.catalog.put(key, body)
-        self.queue.add(key)
 
     def on_pod(self, kind: str | None, body: Json) -> None:
         """A pod of a session changed; a deleted one says its last words, one whose deletion was missed has none."""
         meta = body["metadata"]
+        if name := _session_of(meta):
+            self.queue.add((meta["namespace"], name))
+        if kind == "DELETED":
+            self.deleted.remember(body)
         if kind in ("DELETED", "MISSED"):
             self.auditor.pods.gone(meta["uid"])
         else:
             self.auditor.pods.delivered(body)
-        if kind == "DELETED":
-            self.deleted.remember(body)
-        if name := _session_of(meta):
-            self.queue.add((meta["namespace"], name))
 
     def on_template(self, body: Json) -> None:
         """A template was made, changed or deleted: sessions that have not started may be concerned."""

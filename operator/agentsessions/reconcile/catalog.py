@@ -13,6 +13,7 @@ Key = tuple[str, str]
 class Entry:
     """One session in a few words."""
 
+    uid: str
     template: str
     reason: str
     finished: bool
@@ -30,9 +31,11 @@ class Catalog:
         self._entries[key] = entry = _entry(body)
         metrics.sessions.labels(key[0], entry.reason).inc()
 
-    def drop(self, key: Key) -> None:
-        """Forget a session that is gone."""
-        if entry := self._entries.pop(key, None):
+    def drop(self, key: Key, uid: str | None = None) -> None:
+        """Forget a session that is gone; its namesake, which has another uid, is another session."""
+        entry = self._entries.get(key)
+        if entry is not None and uid in (None, entry.uid):
+            del self._entries[key]
             metrics.sessions.labels(key[0], entry.reason).dec()
 
     def unfinished(self, namespace: str, template: str | None = None) -> list[Key]:
@@ -49,4 +52,6 @@ def _entry(body: Json) -> Entry:
     status = body.get("status", {})
     ready: Json = next((c for c in status.get("conditions", []) if c["type"] == "Ready"), {})
     named = body.get("spec", {}).get("templateRef", {}).get("name", DEFAULT_TEMPLATE)
-    return Entry(named, metrics.known(ready.get("reason", "Unknown")), "completionTime" in status)
+    return Entry(
+        body["metadata"]["uid"], named, metrics.known(ready.get("reason", "Unknown")), "completionTime" in status
+    )

@@ -113,7 +113,11 @@ class Store:
             if archive.names and all(known.get(name) == archive.digest for name in archive.names):
                 return False
             words: list[str | Path] = ["ctr", "--namespace", "k8s.io", "images", "import", archive.path.absolute()]
-            run([*self._inside, *words], timeout=600)
+            try:
+                run([*self._inside, *words], timeout=600)
+            except ClusterError:
+                # containerd may just be collecting layers of an image that this one replaces: they come back with it.
+                run([*self._inside, *words], timeout=600)
             self._note.write_text(json.dumps({**known, **dict.fromkeys(archive.names, archive.digest)}))
         return True
 

@@ -34,7 +34,7 @@ def test_a_build_is_one_command(monkeypatch: pytest.MonkeyPatch, engine: Engine,
 def _machine(monkeypatch: pytest.MonkeyPatch, *, docker: bool, programs: set[str], root: bool) -> None:
     monkeypatch.delenv(engines.CHOICE, raising=False)
     monkeypatch.setattr(engines, "succeeds", lambda _: docker)
-    monkeypatch.setattr("shutil.which", lambda name: name if name in programs else None)
+    monkeypatch.setattr("shutil.which", lambda name, path=None: name if name in programs else None)
     monkeypatch.setattr("os.geteuid", lambda: 0 if root else 1000)
 
 
@@ -51,8 +51,8 @@ def test_without_docker_buildah_is_taken(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.parametrize(
     ("programs", "root", "says"),
     [
-        ({"buildah"}, True, "install debootstrap"),
-        (set(), True, "buildah and debootstrap"),
+        ({"buildah"}, True, "missing: debootstrap"),
+        (set(), True, "missing: buildah, debootstrap"),
         ({"buildah", "debootstrap"}, False, "as root"),
     ],
 )
