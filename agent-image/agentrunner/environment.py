@@ -10,8 +10,13 @@ DEFAULTS = {
     "HOME": "/home/agent",
     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
     "CLAUDE_CODE_MAX_RETRIES": "4",
+    "CLAUDE_CODE_STREAM_CLOSE_TIMEOUT": "300000",
 }
-"""Set unless the pod says otherwise. Ten retries, the CLI's own choice, hide a dead endpoint for minutes."""
+"""Set unless the pod says otherwise.
+
+Ten retries, the CLI's own choice, hide a dead endpoint for minutes. The last one is how long the SDK waits for the CLI
+to start, in milliseconds: on a crowded node the SDK's own minute is over too soon, and another attempt only adds load.
+"""
 
 _REMOVED = ("AGENTSESSIONS_", "KUBERNETES_")
 """The runner's own variables, and the API server's address, which no agent has business with."""

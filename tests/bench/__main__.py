@@ -3,7 +3,9 @@
 import argparse
 import json
 import secrets
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import cluster
@@ -21,23 +23,35 @@ ROUNDS = {1: 20, 10: 3}
 def main() -> None:
     """Prepare the cluster, measure, report."""
     options = _parser().parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # so that the namespace is removed all the same
     provider, images = cluster.provider(), install.build_images()
     install.provide(provider, images)
     terminal, api = Terminal(provider.kubeconfig()), Api(provider.kubeconfig())
     install.install_stand_in(terminal, api, images)
     install.install_operator(terminal, Operator(api, terminal), install.values(images))
+    summaries: list[dict[str, object]] = []
     with measure.namespace(api, f"bench-{secrets.token_hex(3)}") as space:
         measure.start_at_once(api, space, 2, round_number=-1)  # the images' files get into the page cache
-        summaries = [_measure(api, space, count) for count in options.counts]
+        for count in options.counts:
+            summaries.append(_measure(api, space, count))
+            _write(options.name, report.facts(api, provider.name, _commit()), summaries)
     print(report.table(summaries))
     for name, text in report.MEASURED.items():
         print(f"{name}: {text}")
-    document = {"facts": report.facts(api, provider.name, _commit()), "measured": report.MEASURED, "runs": summaries}
-    RESULTS.mkdir(exist_ok=True)
-    target = RESULTS / f"{options.name}.json"
-    target.write_text(json.dumps(document, indent=2) + "\n")
-    print(f"written to {target.relative_to(install.ROOT)}")
+    print(f"written to {_target(options.name).relative_to(install.ROOT)}")
     api.close()
+
+
+def _target(name: str) -> Path:
+    """Return the file of a result."""
+    return RESULTS / f"{name}.json"
+
+
+def _write(name: str, facts: dict[str, object], summaries: list[dict[str, object]]) -> None:
+    """Write what is known so far: a run that is cut short leaves the sizes that it finished."""
+    document = {"facts": facts, "measured": report.MEASURED, "runs": summaries}
+    RESULTS.mkdir(exist_ok=True)
+    _target(name).write_text(json.dumps(document, indent=2) + "\n")
 
 
 def _measure(api: Api, space: str, count: int) -> dict[str, object]:

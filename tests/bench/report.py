@@ -15,7 +15,8 @@ MEASURED = {
     "podCreated": "from the moment the create request of the AgentSession is sent until a watch of the pods shows its "
     "pod, both by the clock of the measuring process",
     "firstAgentEvent": f"from the same moment until the agent's log line `{FIRST_EVENT}`, by the node's clock: image "
-    "on the node, pod scheduled and started, runner and CLI started, CLI's first message read",
+    "on the node, pod scheduled and started, runner and CLI started, CLI's first message read; of a session that was "
+    "restarted, the last attempt's",
 }
 
 
@@ -26,16 +27,18 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def summary(count: int, times: Sequence[Times]) -> dict[str, Any]:
-    """Return the percentiles of sessions that were started `count` at once, in seconds."""
+    """Return the percentiles of sessions that were started `count` at once, in seconds; failed ones have no event."""
     measured = {
         "podCreated": [t.pod - t.created for t in times],
-        "firstAgentEvent": [t.agent - t.created for t in times],
+        "firstAgentEvent": [t.agent - t.created for t in times if not t.failed],
     }
     figures = {
         name: {"p50": round(percentile(v, 0.5), 3), "p99": round(percentile(v, 0.99), 3), "max": round(max(v), 3)}
         for name, v in measured.items()
+        if v
     }
-    return {"atOnce": count, "sessions": len(times), "seconds": figures}
+    ends = {"restarts": sum(t.restarts for t in times), "failed": sum(t.failed for t in times)}
+    return {"atOnce": count, "sessions": len(times), **ends, "seconds": figures}
 
 
 def facts(api: Api, provider: str, commit: str) -> dict[str, Any]:
@@ -80,6 +83,11 @@ def table(summaries: Sequence[dict[str, Any]]) -> str:
 
 def _row(entry: dict[str, Any]) -> str:
     """Return one line of the table."""
-    columns = (entry["seconds"][name] for name in ("podCreated", "firstAgentEvent"))
-    cells = " | ".join(f"{c['p50']:>7.2f} {c['p99']:>7.2f} {c['max']:>7.2f}" for c in columns)
-    return f"{entry['atOnce']:>8} {entry['sessions']:>9} | {cells}"
+    cells = " | ".join(_cell(entry["seconds"].get(name)) for name in ("podCreated", "firstAgentEvent"))
+    troubles = ", ".join(f"{entry[name]} {name}" for name in ("restarts", "failed") if entry[name])
+    return f"{entry['atOnce']:>8} {entry['sessions']:>9} | {cells}   {troubles}".rstrip()
+
+
+def _cell(figures: dict[str, float] | None) -> str:
+    """Return the percentiles of one quantity; dashes where nothing could be measured."""
+    return " ".join(f"{figures[name]:>7.2f}" if figures else f"{'-':>7}" for name in ("p50", "p99", "max"))

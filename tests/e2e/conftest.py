@@ -36,6 +36,7 @@ _ORDER = (
     "test_deletion",
     "test_manifests_at_random",
     "test_retries",
+    "test_disruption",
     "test_limits",
     "test_healing",
     "test_namespaces",

@@ -22,6 +22,7 @@ def test_only_what_is_the_agents_passes() -> None:
         "JAVA_HOME": "/opt/java",
         "CLAUDE_CODE_MAX_RETRIES": "7",
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+        "CLAUDE_CODE_STREAM_CLOSE_TIMEOUT": "300000",
         "CLAUDE_CONFIG_DIR": "/state/claude",
     }
 
@@ -31,5 +32,6 @@ def test_a_bare_environment_gets_what_the_cli_cannot_do_without() -> None:
         "HOME": "/home/agent",
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
         "CLAUDE_CODE_MAX_RETRIES": "4",
+        "CLAUDE_CODE_STREAM_CLOSE_TIMEOUT": "300000",
         "CLAUDE_CONFIG_DIR": "/data/claude",
     }

@@ -41,6 +41,10 @@ def test_sessions_whose_names_differ_only_far_out_do_not_collide(one: str, other
     assert same == (one == other)
 
 
+def test_a_name_that_is_cut_at_a_dash_gets_no_second_one() -> None:
+    assert "--" not in names.child_name("a" * 39 + "-b", "uid")
+
+
 def test_names_are_what_they_were_yesterday() -> None:
     """A new release must find the children that the one before made."""
     uid = "0b6f2c1e-7d1a-4f65-9a57-3f1f0c1d2e3a"

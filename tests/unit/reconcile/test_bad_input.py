@@ -8,7 +8,7 @@ from agentsessions.api.config import OperatorConfig
 from agentsessions.kube.paths import CORE_EVENTS, PODS, SESSIONS
 from unit import kubelet
 from unit.kstatus import kstatus
-from unit.make import NAMESPACE, make_session
+from unit.make import NAMESPACE, make_session, stamp
 from unit.operator_at_work import Operator, start_world
 from unit.situations import message, pod_of, ready
 
@@ -126,3 +126,24 @@ def test_a_refused_pod_is_explained_and_tried_again_when_the_cause_is_mended() -
     world.refusals.clear()
     operator.settle()
     assert ready(world) == ("False", "Starting")
+
+
+@pytest.mark.parametrize(
+    ("age", "reason"), [pytest.param(3, "VolumeNotReady", id="fresh"), pytest.param(5, "Starting", id="mended-since")]
+)
+def test_a_complaint_that_the_node_no_longer_repeats_is_an_old_one(age: int, reason: str) -> None:
+    world, operator = start_world()
+    operator.settle()
+    world.set_pod(pod_of(world), kubelet.creating())
+    warning = {
+        "metadata": {"name": "e1", "namespace": NAMESPACE},
+        "involvedObject": {"uid": pod_of(world)["metadata"]["uid"]},
+        "type": "Warning",
+        "reason": "FailedMount",
+        "message": "timed out",
+        "lastTimestamp": stamp(world.now),
+    }
+    world.add(CORE_EVENTS, warning)
+    world.now += timedelta(minutes=age)
+    operator.settle()
+    assert ready(world) == ("False", reason)

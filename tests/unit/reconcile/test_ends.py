@@ -106,3 +106,10 @@ def test_a_session_that_somebody_is_at_is_not_deleted_under_his_hands() -> None:
     operator.look()
     operator.settle()
     assert len(world.of(SESSIONS)) == 1
+
+
+def test_times_in_status_have_whole_seconds_as_elsewhere_in_kubernetes() -> None:
+    world, operator = start_world()
+    world.now += timedelta(microseconds=123_456)
+    operator.settle()
+    assert {c.last_transition_time for c in world.session().status.conditions} == {NOW}

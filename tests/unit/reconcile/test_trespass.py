@@ -69,3 +69,31 @@ def stranger_with_labels(world: World, attempt: str) -> Json:
     """Return a copy of the session's pod with another number."""
     labels = pod_of(world)["metadata"]["labels"] | {"agentsessions.dev/attempt": attempt}
     return {"metadata": {"name": "copy", "namespace": NAMESPACE, "labels": labels}, "spec": {}}
+
+
+@pytest.mark.parametrize("labels", [{}, {"agentsessions.dev/attempt": "5"}])
+def test_a_pod_that_lost_its_labels_is_still_the_sessions_own(labels: dict[str, str]) -> None:
+    world, operator = start_world()
+    operator.settle()
+    pod = pod_of(world)
+    pod["metadata"]["labels"] = labels
+    world.set_pod(pod, kubelet.running())
+    operator.settle()
+    assert ready(world) == ("True", "Running")
+    world.set_pod(pod, kubelet.ended(0, message=DONE))
+    operator.settle()
+    assert ready(world) == ("True", "Completed")
+    assert world.session().status.restarts == 0
+
+
+def test_a_namesake_of_a_pod_that_is_gone_is_not_taken_for_it() -> None:
+    world, operator = start_world()
+    operator.settle()
+    world.set_pod(pod_of(world), kubelet.running())
+    operator.settle()
+    world.remove(PODS, NAMESPACE, stranger()["metadata"]["name"])
+    world.add(PODS, stranger())
+    world.set_pod(pod_of(world), kubelet.ended(0, message=DONE))
+    operator.look()
+    assert world.session().status.restarts == 1
+    assert world.session().status.result is None
