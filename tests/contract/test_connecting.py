@@ -127,6 +127,7 @@ CALLS: dict[str, Callable[[Kube], Awaitable[object]]] = {
 }
 
 
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize("verb", CALLS)
 async def test_a_request_is_sent_once_since_only_the_queue_tries_again(
     verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

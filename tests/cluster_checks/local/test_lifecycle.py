@@ -108,7 +108,8 @@ def test_interrupted_anywhere_it_goes_on(
 
 def interrupt(environment: Mapping[str, str], milestone: str, sign: signal.Signals) -> None:
     """Begin `up` and send the signal to it and what it runs a moment after it has said this."""
-    command, pipe = [sys.executable, "-m", "cluster", "up"], subprocess.PIPE
+    # A program that a shell put in the background ignores SIGINT, and so does all that it starts: undo that.
+    command, pipe = ["env", "--default-signal=INT", sys.executable, "-m", "cluster", "up"], subprocess.PIPE
     with subprocess.Popen(command, env=environment, text=True, stderr=pipe, start_new_session=True) as process:
         assert process.stderr is not None
         while milestone not in (line := process.stderr.readline()):
