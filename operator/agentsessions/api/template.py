@@ -21,8 +21,10 @@ from agentsessions.api.base import (
     rule,
 )
 
-_RESERVED_ENV = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN")
-_RESERVED_LIST = ", ".join(f"'{name}'" for name in _RESERVED_ENV)
+KEY_VARIABLES = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN")
+"""Variables in which the CLI looks for a key; no agent pod carries one."""
+
+_RESERVED_LIST = ", ".join(f"'{name}'" for name in KEY_VARIABLES)
 ToolName = Annotated[str, Field(min_length=1, max_length=256)]
 LabelValue = Annotated[str, Field(max_length=63)]
 

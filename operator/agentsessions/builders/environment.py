@@ -2,6 +2,7 @@
 
 from agentsessions.api.base import Json
 from agentsessions.api.session import AgentSession
+from agentsessions.api.template import KEY_VARIABLES
 from agentsessions.builders.contract import (
     HOME_DIR,
     PLACEHOLDER_KEY,
@@ -17,7 +18,8 @@ def environment(session: AgentSession, settings: Settings, secret: str) -> list[
     """Return the container's variables; the contract's cannot be overridden by the template."""
     fixed = _contract(session, settings)
     prompt = [var for var in _prompt_variable(session, settings, secret) if var["name"] not in fixed]
-    taken = fixed.keys() | {var["name"] for var in prompt}
+    # The schema refuses keys in resources; the operator's own defaults come by another way.
+    taken = fixed.keys() | {var["name"] for var in prompt} | set(KEY_VARIABLES)
     chosen = {var.name: var.value for var in settings.fields.env or [] if var.name not in taken}
     plain = [{"name": name, "value": value} for name, value in {**fixed, **dict(sorted(chosen.items()))}.items()]
     return [*plain, *prompt]

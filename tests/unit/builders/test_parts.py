@@ -8,7 +8,7 @@ from hypothesis import given
 
 from agentsessions.api.base import Json
 from agentsessions.api.session import AgentSession
-from agentsessions.api.template import Resources, TemplateFields
+from agentsessions.api.template import KEY_VARIABLES, Resources, TemplateFields
 from agentsessions.builders.environment import environment
 from agentsessions.builders.resources import cpu_request, resource_requirements
 from agentsessions.builders.secret import session_secret
@@ -61,6 +61,12 @@ def test_nor_by_the_prompt(name: str) -> None:
     session = make_session().build()
     found = env_of(session, make_settings(session, prompt_environment_variable=name))
     assert found[name] == env_of(session, make_settings(session))[name]
+
+
+@pytest.mark.parametrize("name", KEY_VARIABLES)
+def test_a_key_among_the_operators_defaults_never_reaches_a_pod(name: str) -> None:
+    settings = make_settings(env=[{"name": name, "value": "sk-real"}])
+    assert "sk-real" not in json.dumps(environment(make_session().build(), settings, "secret"))
 
 
 def test_the_prompts_variable_beats_one_of_the_template() -> None:
