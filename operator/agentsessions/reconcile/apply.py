@@ -1,6 +1,8 @@
 """Carries out a plan's actions against the API server, in order; the first that fails ends the pass."""
 
+import asyncio
 from dataclasses import dataclass, replace
+from weakref import WeakValueDictionary
 
 from agentsessions.api.base import Json
 from agentsessions.kube.client import Kube
@@ -8,6 +10,9 @@ from agentsessions.kube.errors import AlreadyExists, Conflict, Refused
 from agentsessions.kube.paths import NETWORK_POLICIES, PODS, SESSIONS, kind_of
 from agentsessions.policies.facts import pod_facts
 from agentsessions.reconcile.model import Action, DeletePod, DeleteSession, Ensure, StartPod
+
+_TURNS: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+"""Whose turn it is to look for a shared object, by namespace and name; gone when nobody waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,19 @@ async def _one(action: Action, kube: Kube) -> Applied | None:
 
 
 async def _ensure(action: Ensure, kube: Kube) -> None:
+    """Make sure of an object; what is looked for first is looked for by one session at a time.
+
+    Otherwise many sessions that start at once would all find the policy missing, and all try to make it.
+    """
+    meta = action.manifest["metadata"]
+    if not action.look:
+        await _make(action, kube)
+        return
+    async with _TURNS.setdefault((meta["namespace"], meta["name"]), asyncio.Lock()):
+        await _make(action, kube)
+
+
+async def _make(action: Ensure, kube: Kube) -> None:
     """Create what is missing, and set right a policy that somebody changed."""
     kind, meta = kind_of(action.manifest), action.manifest["metadata"]
     if action.look:
