@@ -85,14 +85,8 @@ def _killed_by_node(pod: PodFacts) -> bool:
 
 def _succeeded(seen: Observed, status: AgentSessionStatus, pod: PodFacts, verdict: Verdict, now: datetime) -> Plan:
     """Finish the session well."""
-    row = set_state(seen, State.SUCCEEDED, verdict.reason, verdict.message, now)
-    update = {
-        "conditions": row.conditions,
-        "observed_generation": row.observed_generation,
-        "session_id": row.session_id,
-        "result": result_of(pod, verdict.report),
-        "completion_time": _finish_time(pod, now),
-    }
+    status = set_state(seen, State.SUCCEEDED, verdict.reason, verdict.message, now, onto=status)
+    update = {"result": result_of(pod, verdict.report), "completion_time": _finish_time(pod, now)}
     return Plan(status.model_copy(update=update))
 
 
@@ -111,17 +105,12 @@ def _failed(
     text = (
         f"{verdict.message} Another attempt follows (failures: {status.failures}, backoffLimit: {spec.backoff_limit})."
     )
-    row = set_state(seen, State.PROGRESSING, Reason.BACK_OFF, text, now)
-    update = {
-        "conditions": row.conditions,
-        "observed_generation": row.observed_generation,
-        "restarts": status.restarts + 1,
-        "host": None,
-    }
     pause = restart.delay(
         config.retry_backoff, failures=status.failures, disruptions=status.restarts + 1 - status.failures
     )
     notice = Notice("Warning", verdict.reason, "Retry", verdict.message)
+    status = set_state(seen, State.PROGRESSING, Reason.BACK_OFF, text, now, onto=status)
+    update = {"restarts": status.restarts + 1, "host": None}
     return Plan(status.model_copy(update=update), notices=(notice,), requeue=pause)
 
 
@@ -134,15 +123,9 @@ def _last_words(limit: int, status: AgentSessionStatus, verdict: Verdict) -> str
 
 def _finished_badly(seen: Observed, status: AgentSessionStatus, verdict: Verdict, text: str, now: datetime) -> Plan:
     """Finish the session without success."""
-    row = set_state(seen, State.FAILED, verdict.reason, text, now)
-    update = {
-        "conditions": row.conditions,
-        "observed_generation": row.observed_generation,
-        "session_id": row.session_id,
-        "completion_time": now,
-    }
+    status = set_state(seen, State.FAILED, verdict.reason, text, now, onto=status)
     notice = Notice("Warning", verdict.reason, "Fail", text)
-    return Plan(status.model_copy(update=update), notices=(notice,))
+    return Plan(status.model_copy(update={"completion_time": now}), notices=(notice,))
 
 
 def _termination(pod: PodFacts, verdict: Verdict, now: datetime) -> Termination:

@@ -12,7 +12,7 @@ from agentsessions.api.config import OperatorConfig
 from agentsessions.api.status import AgentSessionStatus
 from agentsessions.policies import deadline, startup
 from agentsessions.policies.facts import PodFacts
-from agentsessions.policies.resolve import Settings, describe, resolve
+from agentsessions.policies.resolve import describe
 from agentsessions.reconcile import ending, starting
 from agentsessions.reconcile.model import DeletePod, Observed, Plan
 from agentsessions.reconcile.rows import running, set_state
@@ -56,7 +56,7 @@ def _is_being_remade(seen: Observed, pod: PodFacts) -> bool:
 
 def _informed(seen: Observed, pod: PodFacts, config: OperatorConfig) -> Observed:
     """Add to status what the pass that made the pod would have written, had it not been cut short."""
-    status, settings = seen.session.status, settings_of(seen, config)
+    status, settings = seen.session.status, starting.settings_of(seen, config)
     known = status.resolved.template_hash if status.resolved else None
     if settings is None or known == pod.template_hash or settings.hash != pod.template_hash:
         return seen
@@ -66,7 +66,7 @@ def _informed(seen: Observed, pod: PodFacts, config: OperatorConfig) -> Observed
 
 def _running(seen: Observed, pod: PodFacts, now: datetime, config: OperatorConfig) -> Plan:
     """The agent is at work: see that its NetworkPolicy still stands, which others may have removed."""
-    guard = starting.guard(seen.session, settings_of(seen, config), pod, config)
+    guard = starting.guard(seen.session, starting.settings_of(seen, config), pod, config)
     return Plan(running(seen, pod, now), actions=guard, requeue=_time_left(seen.session.status, pod, now))
 
 
@@ -104,7 +104,7 @@ def _pod_was_known(status: AgentSessionStatus) -> bool:
 
 def _waiting(seen: Observed, pod: PodFacts, now: datetime, config: OperatorConfig) -> Plan:
     """The pod has not started: replace it if its making has changed since, else say what it waits for."""
-    settings = settings_of(seen, config)
+    settings = starting.settings_of(seen, config)
     if settings is not None and settings.hash != pod.template_hash and not pod.deleting:
         return _remade(seen, pod, now)
     image = seen.session.status.resolved.image if seen.session.status.resolved else None
@@ -119,13 +119,6 @@ def _remade(seen: Observed, pod: PodFacts, now: datetime) -> Plan:
     if seen.session.status.host is not None:
         return Plan(status, requeue=timedelta())
     return Plan(status, actions=(DeletePod(pod, seen.namespace, unchanged=True),))
-
-
-def settings_of(seen: Observed, config: OperatorConfig) -> Settings | None:
-    """Return the session's settings, or None while its template is missing."""
-    if seen.template_problem:
-        return None
-    return resolve(seen.session.spec, seen.template, config.defaults, template_name=seen.template_name)
 
 
 def _bound(status: AgentSessionStatus) -> int | None:

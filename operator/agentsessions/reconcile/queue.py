@@ -46,7 +46,7 @@ class SessionQueue:
         self._timers[key] = asyncio.get_running_loop().call_later(max(0.0, delay), self._due, key)
 
     def forget(self, key: Key) -> None:
-        """Drop what is planned for a key whose session is gone."""
+        """Drop what was planned for a key, and its errors."""
         if timer := self._timers.pop(key, None):
             timer.cancel()
         self._errors.pop(key, None)
@@ -107,7 +107,7 @@ class SessionQueue:
             self._failed(key, type(error).__name__, None)
         else:
             metrics.reconciles.labels("done").inc()
-            self._errors.pop(key, None)
+            self.forget(key)  # what an earlier pass planned, this one has planned anew
             if wait is not None:
                 self.add_later(key, wait.total_seconds())
         metrics.reconcile_seconds.observe(time.monotonic() - started)

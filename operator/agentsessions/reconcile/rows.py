@@ -12,8 +12,10 @@ _CHATTY = frozenset({Reason.UNSCHEDULABLE, Reason.VOLUME_NOT_READY, Reason.START
 """Reasons whose message others write: it may change with every look, and our writes must not."""
 
 
-def set_state(seen: Observed, state: State, reason: str, message: str, now: datetime) -> AgentSessionStatus:
-    """Return the status with the conditions of `state`."""
+def set_state(
+    seen: Observed, state: State, reason: str, message: str, now: datetime, *, onto: AgentSessionStatus | None = None
+) -> AgentSessionStatus:
+    """Return the session's status, or the one that is being made of it (`onto`), with the conditions of `state`."""
     session = seen.session
     conditions = conditions_for(
         state,
@@ -28,7 +30,7 @@ def set_state(seen: Observed, state: State, reason: str, message: str, now: date
         "observed_generation": session.metadata.generation,
         "session_id": session.metadata.uid,
     }
-    return session.status.model_copy(update=update)
+    return (onto or session.status).model_copy(update=update)
 
 
 def _steady(session: AgentSession, state: State, reason: str, message: str) -> str:

@@ -23,15 +23,22 @@ LOOK_AGAIN = timedelta(seconds=15)
 
 def start(seen: Observed, now: datetime, config: OperatorConfig) -> Plan:
     """Start the present attempt, unless something forbids it or its time has not come."""
-    if seen.template_problem:
+    settings = settings_of(seen, config)
+    if settings is None:
         return blocked(seen, Reason.TEMPLATE_NOT_FOUND, seen.template_problem, now)
-    settings = resolve(seen.session.spec, seen.template, config.defaults, template_name=seen.template_name)
     if problem := admission.problem(seen.session.spec, settings):
         return blocked(seen, Reason.INVALID_SPEC, problem, now)
     wait = time_to_next(seen.session, config, now)
     if wait > timedelta():
         return Plan(seen.session.status, requeue=wait)
     return _started(seen, settings, now, config)
+
+
+def settings_of(seen: Observed, config: OperatorConfig) -> Settings | None:
+    """Return the session's settings, or None while its template is missing."""
+    if seen.template_problem:
+        return None
+    return resolve(seen.session.spec, seen.template, config.defaults, template_name=seen.template_name)
 
 
 def time_to_next(session: AgentSession, config: OperatorConfig, now: datetime) -> timedelta:
