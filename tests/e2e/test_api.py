@@ -14,6 +14,20 @@ LONG = "x" * 10_000
 
 REFUSED: list[Any] = [
     pytest.param({"pattern": "Swarm"}, ("spec.pattern", '"Ephemeral"'), id="unknown pattern"),
+    pytest.param({"pattern": "LongRunning", "prompt": None}, ("spec", "`poolRef` must be set"), id="no pool"),
+    pytest.param({"poolRef": {"name": "chat"}}, ("spec", "`poolRef` must be set"), id="pool for one task"),
+    pytest.param(
+        {"pattern": "LongRunning", "poolRef": {"name": "chat"}},
+        ("spec", "through the gateway"),
+        id="prompt for a conversation",
+    ),
+    pytest.param(
+        {"pattern": "LongRunning", "prompt": None, "poolRef": {"name": "chat"}, "image": "x"},
+        ("spec", "pool's AgentTemplate"),
+        id="image of its own on a shared host",
+    ),
+    pytest.param({"ports": [{"name": "site", "port": 80}]}, ("spec.ports[0].port", "1024"), id="privileged port"),
+    pytest.param({"onMissingTranscript": "Guess"}, ("spec.onMissingTranscript", '"StartFresh"'), id="odd policy"),
     pytest.param({"prompt": None}, ("spec", "exactly one of `prompt` and `promptSecretRef`"), id="no prompt"),
     pytest.param(
         {"prompt": "x", "promptSecretRef": {"name": "a", "key": "b"}}, ("exactly one of `prompt`",), id="two prompts"

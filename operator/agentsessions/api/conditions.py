@@ -22,6 +22,7 @@ class ConditionType(StrEnum):
     STALLED = "Stalled"
     ACTIVE = "Active"
     SUCCEEDED = "Succeeded"
+    RESUMED = "Resumed"
 
 
 class Reason(StrEnum):
@@ -49,6 +50,17 @@ class Reason(StrEnum):
     POD_STOPPED = "PodStopped"
     AGENT_FAILED = "AgentFailed"
     INTERRUPTED = "Interrupted"
+    POOL_NOT_FOUND = "PoolNotFound"
+    POOL_FULL = "PoolFull"
+    HOST_NOT_READY = "HostNotReady"
+    HOST_UNREACHABLE = "HostUnreachable"
+    ACTIVATION_REFUSED = "ActivationRefused"
+    CLI_FAILED = "CLIFailed"
+    TRANSCRIPT_MISSING = "TranscriptMissing"
+    TRANSCRIPT_FOUND = "TranscriptFound"
+    NO_READY_HOST = "NoReadyHost"
+    ROLLING_OUT = "RollingOut"
+    AVAILABLE = "Available"
 
 
 class State(StrEnum):

@@ -34,6 +34,23 @@ class Backoff(ApiModel):
     max_seconds: int = Field(300, ge=0, le=86_400)
 
 
+class Gateway(ApiModel):
+    """Where calls to hosts come from, so that NetworkPolicies let them in: the gateway's pods and the operator's."""
+
+    enabled: bool = False
+    namespace: NamespaceName = "agentsessions-system"
+    pod_labels: dict[str, str] = Field(default={"app.kubernetes.io/component": "gateway"})
+    operator_labels: dict[str, str] = Field(default={"app.kubernetes.io/component": "operator"})
+    url: str = Field("", description="Base URL of the gateway as clients know it; it stands before status.endpoint.")
+
+
+class SigningKey(ApiModel):
+    """The Secret that holds the Ed25519 key by which hosts know the control plane; made by the operator if missing."""
+
+    namespace: NamespaceName = "agentsessions-system"
+    name: str = "agentsessions-signing-key"
+
+
 class OperatorConfig(ApiModel):
     """Everything that the operator is told at start."""
 
@@ -43,5 +60,7 @@ class OperatorConfig(ApiModel):
     dns: Dns = Dns()
     retry_backoff: Backoff = Backoff()
     watch_namespaces: list[NamespaceName] = Field(default=[], description="Empty: all namespaces.")
+    gateway: Gateway = Gateway()
+    signing_key: SigningKey = SigningKey()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     concurrency: int = Field(16, ge=1, le=256, description="Sessions that are reconciled at the same time.")

@@ -3,6 +3,7 @@
 from pydantic import BaseModel
 
 from agentsessions.api.base import GROUP, VERSION, Json, cel, rule
+from agentsessions.api.pool import AgentPoolSpec, AgentPoolStatus
 from agentsessions.api.schema import structural_schema
 from agentsessions.api.session import AgentSessionSpec
 from agentsessions.api.status import AgentSessionStatus
@@ -18,6 +19,12 @@ _SESSION_DOC = (
 _TEMPLATE_DOC = (
     "An AgentTemplate says how agents of a kind run: image, model, tools, resources, workspace and network. Sessions "
     "name it in `spec.templateRef`; the template called `default` serves the sessions of its namespace that name none."
+)
+
+_POOL_DOC = (
+    "An AgentPool is a number of hosts, made from an AgentTemplate, that hold many LongRunning sessions each. A "
+    "session is placed on a host by consistent hashing and stays there while the host lives. Scale it by "
+    "`kubectl scale`, a HorizontalPodAutoscaler or `spec.autoscaling`."
 )
 
 
@@ -48,6 +55,17 @@ _TEMPLATE_COLUMNS = [
     _AGE,
 ]
 
+_POOL_COLUMNS = [
+    column("Ready", f"{_READY}.status"),
+    column("Reason", f"{_READY}.reason"),
+    column("Hosts", ".status.readyReplicas", "integer"),
+    column("Desired", ".status.desiredReplicas", "integer"),
+    column("Sessions", ".status.sessions", "integer"),
+    column("Capacity", ".status.capacity.sessions", "integer"),
+    column("Template", ".spec.templateRef.name", wide=True),
+    _AGE,
+]
+
 
 def session_crd() -> Json:
     """Return the CRD of AgentSession."""
@@ -64,9 +82,23 @@ def template_crd() -> Json:
     return _crd("AgentTemplate", "agenttemplates", "atpl", _version(schema, _TEMPLATE_COLUMNS))
 
 
+def pool_crd() -> Json:
+    """Return the CRD of AgentPool."""
+    # The name of a host is the pool's and a number, and must be a label value.
+    name_rule = rule("size(self.metadata.name) <= 50", "`metadata.name` must have at most 50 characters")
+    schema = _root(_POOL_DOC, AgentPoolSpec, AgentPoolStatus) | cel(name_rule)
+    scale = {
+        "specReplicasPath": ".spec.replicas",
+        "statusReplicasPath": ".status.replicas",
+        "labelSelectorPath": ".status.selector",
+    }
+    version = _version(schema, _POOL_COLUMNS) | {"subresources": {"status": {}, "scale": scale}}
+    return _crd("AgentPool", "agentpools", "apool", version)
+
+
 def all_crds() -> dict[str, Json]:
     """Return every CRD by its file name."""
-    crds = (session_crd(), template_crd())
+    crds = (session_crd(), template_crd(), pool_crd())
     return {f"{crd['metadata']['name']}.yaml": crd for crd in crds}
 
 

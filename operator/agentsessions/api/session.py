@@ -5,11 +5,29 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
-from agentsessions.api.base import ApiModel, cel, rule
+from agentsessions.api.base import ApiModel, cel, keyed_by, rule
 from agentsessions.api.status import AgentSessionStatus
 from agentsessions.api.template import LocalReference, TemplateFields
 
-_IMMUTABLE = ("prompt", "promptSecretRef", "templateRef", "workspace")
+_IMMUTABLE = ("prompt", "promptSecretRef", "templateRef", "workspace", "poolRef")
+_OF_THE_POOL = (
+    "image",
+    "imagePullPolicy",
+    "imagePullSecrets",
+    "resources",
+    "workspace",
+    "security",
+    "modelEndpoint",
+    "networkPolicy",
+    "promptEnvironmentVariable",
+    "env",
+    "nodeSelector",
+    "tolerations",
+    "priorityClassName",
+    "terminationGracePeriodSeconds",
+    "templateRef",
+)
+"""What a session on a shared host cannot choose for itself."""
 
 
 def _stays(field: str) -> dict[str, str]:
@@ -26,11 +44,21 @@ class SecretKeyReference(LocalReference):
     )
 
 
+class SessionPort(ApiModel):
+    """A port on which the agent itself serves, for example the web site that it builds."""
+
+    name: str = Field(
+        min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", description="Name of the port."
+    )
+    port: int = Field(ge=1024, le=65535, description="TCP port on 127.0.0.1 or all addresses of the pod.")
+
+
 class AgentSessionSpec(TemplateFields):
     """What the session is asked to do, and how it runs where that should differ from its template."""
 
-    pattern: Literal["Ephemeral"] = Field(
-        description="How the session lives. Ephemeral: one pod for one task, gone when the task is done.",
+    pattern: Literal["Ephemeral", "LongRunning"] = Field(
+        description="How the session lives. Ephemeral: one pod for one task, gone when the task is done. "
+        "LongRunning: a conversation on a host of an AgentPool, which it shares with others.",
         json_schema_extra=cel(rule("self == oldSelf", "must not change after creation: create a new session instead")),
     )
     prompt: str | None = Field(
@@ -46,6 +74,20 @@ class AgentSessionSpec(TemplateFields):
         None,
         description="AgentTemplate that fills in what this session leaves out. "
         "Unset: the template called `default` in this namespace, if there is one.",
+    )
+    pool_ref: LocalReference | None = Field(
+        None, description="AgentPool on whose hosts a LongRunning session lives; required for it."
+    )
+    ports: list[SessionPort] | None = Field(
+        None,
+        max_length=16,
+        description="Ports of the agent's own servers that the gateway may reach.",
+        json_schema_extra=keyed_by("name"),
+    )
+    on_missing_transcript: Literal["Fail", "StartFresh"] = Field(
+        "Fail",
+        description="What to do when the conversation so far cannot be found after a move or a restart. Fail: stop and "
+        "say so (Stalled, TranscriptMissing). StartFresh: go on with an empty one, and say so (Resumed=False).",
     )
     restart_policy: Literal["OnFailure", "Never"] = Field(
         "OnFailure",
@@ -73,6 +115,19 @@ class AgentSessionSpec(TemplateFields):
             rule(
                 "self.pattern != 'Ephemeral' || has(self.prompt) != has(self.promptSecretRef)",
                 "an Ephemeral session must have exactly one of `prompt` and `promptSecretRef`",
+            ),
+            rule(
+                "self.pattern != 'LongRunning' || !(has(self.prompt) || has(self.promptSecretRef))",
+                "a LongRunning session must have no `prompt`: send it messages through the gateway",
+            ),
+            rule(
+                "(self.pattern == 'LongRunning') == has(self.poolRef)",
+                "`poolRef` must be set for a LongRunning session, and only for one",
+            ),
+            rule(
+                f"self.pattern != 'LongRunning' || !({' || '.join(f'has(self.{field})' for field in _OF_THE_POOL)})",
+                "a LongRunning session shares its host: image, resources, workspace, network and placement must be set in "
+                "the pool's AgentTemplate",
             ),
             *(_stays(field) for field in _IMMUTABLE),
         )

@@ -13,7 +13,7 @@ ConditionStatus = Literal["True", "False", "Unknown"]
 class Condition(ApiModel):
     """One observation about the session, in the form that kubectl, kstatus, Flux and Argo CD read."""
 
-    type: str = Field(max_length=316, description="Ready, Reconciling, Stalled, Active or Succeeded.")
+    type: str = Field(max_length=316, description="Ready, Reconciling, Stalled, Active, Succeeded or Resumed.")
     status: ConditionStatus = Field(description="True, False or Unknown.")
     reason: str = Field(min_length=1, max_length=1024, description="Why, in one CamelCase word.")
     message: str = Field(max_length=32768, description="Why, in a sentence for a person.")
@@ -57,6 +57,13 @@ class Usage(ApiModel):
     cost_usd: str = Field("0", description="Price of all this in US dollars, by the SDK's price list.")
 
 
+class Transcript(ApiModel):
+    """How far the conversation goes, so that a resume can be held against it."""
+
+    entries: int = Field(0, ge=0, description="Entries of the transcript at the end of the last turn.")
+    last_entry_digest: str | None = Field(None, max_length=80, description="sha256 of the last of them.")
+
+
 class Result(ApiModel):
     """What the agent answered at the end."""
 
@@ -89,14 +96,20 @@ class AgentSessionStatus(ApiModel):
         default_factory=list,
         max_length=16,
         description="Ready: running, or finished well. Reconciling: the operator is at work. Stalled: it cannot go on. "
-        "Active: an agent is running. Succeeded: True or False once finished.",
+        "Active: an agent is running. Succeeded: True or False once finished. Resumed: whether a conversation that "
+        "was moved or restarted has its history.",
         json_schema_extra=keyed_by("type"),
     )
     observed_generation: int | None = Field(None, ge=0, description="Generation of the spec that this status is about.")
     session_id: str | None = Field(None, description="The SDK's session id, a UUID. It never changes.")
     resolved: Resolved | None = Field(None, description="What the session runs with after merging.")
     host: Host | None = Field(None, description="Where the session is, or was last.")
+    endpoint: str | None = Field(None, description="Path at the gateway under which the session is talked to.")
     usage: Usage | None = Field(None, description="Turns, tokens and cost.")
+    transcript: Transcript | None = Field(None, description="How far the conversation goes.")
+    last_activity_time: datetime | None = Field(
+        None, description="When something last happened in the conversation; written at most once a minute."
+    )
     result: Result | None = Field(None, description="What the agent answered.")
     start_time: datetime | None = Field(None, description="When a node first took a pod of the session.")
     completion_time: datetime | None = Field(None, description="When the session finished, well or not.")

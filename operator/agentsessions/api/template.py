@@ -204,7 +204,19 @@ class Limits(ApiModel):
         ge=1,
         le=31_536_000,
         description="Wall-clock seconds after which the session is stopped, counted from when a node first took its "
-        "pod; retries and the pull of the image are included. Built-in default: 3600.",
+        "pod; retries and the pull of the image are included. Built-in default: 3600. Ephemeral sessions only.",
+    )
+    recycle_memory: Quantity | None = Field(
+        None,
+        description="LongRunning sessions only: replace the agent's process at the end of a turn once it and its "
+        "children hold this much memory; the conversation goes on in the new one. Unset: the pool's "
+        "`perSessionMemory`.",
+    )
+    recycle_age_seconds: int | None = Field(
+        None,
+        ge=1,
+        le=31_536_000,
+        description="LongRunning sessions only: replace the agent's process at the end of a turn once it is so old.",
     )
 
 

@@ -10,6 +10,14 @@ def test_an_empty_configuration_is_a_whole_one() -> None:
         "dns": {"namespace": "kube-system", "podLabels": {"k8s-app": "kube-dns"}, "cidrs": []},
         "retryBackoff": {"baseSeconds": 10, "maxSeconds": 300},
         "watchNamespaces": [],
+        "gateway": {
+            "enabled": False,
+            "namespace": "agentsessions-system",
+            "podLabels": {"app.kubernetes.io/component": "gateway"},
+            "operatorLabels": {"app.kubernetes.io/component": "operator"},
+            "url": "",
+        },
+        "signingKey": {"namespace": "agentsessions-system", "name": "agentsessions-signing-key"},
         "logLevel": "info",
         "concurrency": 16,
     }

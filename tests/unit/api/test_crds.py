@@ -9,7 +9,7 @@ import yaml
 
 from agentsessions.__main__ import main
 from agentsessions.api.base import Json
-from agentsessions.api.crd import all_crds, session_crd, template_crd
+from agentsessions.api.crd import all_crds, pool_crd, session_crd, template_crd
 
 CRDS = Path(__file__).parents[3] / "crds"
 SCHEMA_KEYS_OF_KUBERNETES = {
@@ -140,7 +140,12 @@ def test_a_session_inherits_every_field_of_a_template() -> None:
 def test_defaults_of_a_session() -> None:
     fields = schema_of(session_crd())["properties"]["spec"]["properties"]
     defaults = {name: field["default"] for name, field in fields.items() if "default" in field}
-    assert defaults == {"restartPolicy": "OnFailure", "backoffLimit": 3, "podRetentionPolicy": "Delete"}
+    assert defaults == {
+        "onMissingTranscript": "Fail",
+        "restartPolicy": "OnFailure",
+        "backoffLimit": 3,
+        "podRetentionPolicy": "Delete",
+    }
 
 
 def test_status_is_a_subresource_and_conditions_come_first() -> None:
@@ -149,8 +154,15 @@ def test_status_is_a_subresource_and_conditions_come_first() -> None:
     assert next(iter(schema_of(session_crd())["properties"]["status"]["properties"])) == "conditions"
 
 
+def test_a_pool_is_scaled_like_a_deployment() -> None:
+    subresources = pool_crd()["spec"]["versions"][0]["subresources"]
+    known = {path.removeprefix("AgentPool") for path, _ in NODES}
+    assert set(subresources) == {"status", "scale"}
+    assert set(subresources["scale"].values()) <= known
+
+
 @pytest.mark.parametrize(
-    ("kind", "short"), [pytest.param("AgentSession", "asess", id="session"), pytest.param("AgentTemplate", "atpl")]
+    ("kind", "short"), [("AgentSession", "asess"), ("AgentTemplate", "atpl"), ("AgentPool", "apool")]
 )
 def test_names_that_people_type(kind: str, short: str) -> None:
     (names,) = [c["spec"]["names"] for c in all_crds().values() if c["spec"]["names"]["kind"] == kind]
@@ -179,7 +191,7 @@ def test_every_cel_rule_has_a_message_that_says_must() -> None:
     assert [r for r in rules if "must" not in r.get("message", "")] == []
 
 
-@pytest.mark.parametrize("field", ["prompt", "promptSecretRef", "templateRef"])
+@pytest.mark.parametrize("field", ["prompt", "promptSecretRef", "templateRef", "poolRef"])
 def test_immutable_fields_can_neither_change_nor_go_nor_come(field: str) -> None:
     rules = [r["rule"] for r in schema_of(session_crd())["properties"]["spec"]["x-kubernetes-validations"]]
     (rule,) = [r for r in rules if f"has(oldSelf.{field})" in r]

@@ -1,0 +1,166 @@
+"""What passes between the control plane and a session host: documents, states and the claims of its tokens.
+
+The host keeps the truth about its sessions; the operator and the gateway's directory follow it by `GET /events`.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from agentsessions.api.base import ApiModel, Json, Quantity
+from agentsessions.api.status import Transcript, Usage
+from agentsessions.api.template import AgentOptions
+
+PORT = 8000
+TOKEN_HEADER = "X-Agentsessions-Token"
+ISSUER = "agentsessions.dev"
+ALGORITHM = "EdDSA"
+MAX_TOKEN_SECONDS = 120
+"""A token for a host lives no longer than this; hosts refuse longer ones."""
+
+PROBLEM_PREFIX = "https://agentsessions.dev/problems/"
+"""Start of the `type` of every error (RFC 9457)."""
+
+
+class Scope(StrEnum):
+    """What a token allows its bearer at the host that it names in `aud` (the pod's uid).
+
+    HOST: everything, for the operator. SESSION: the session in `sub`. IMPLICIT: the same, and the session may be
+    made if the host does not have it. PORTS: the session's own port in the claim `port`, nothing else. WATCH: to follow
+    the host's events.
+    """
+
+    HOST = "host"
+    SESSION = "session"
+    IMPLICIT = "implicit"
+    PORTS = "ports"
+    WATCH = "watch"
+
+
+class Origin(StrEnum):
+    """Whether a session has a resource, or came to be by its first message."""
+
+    NAMED = "Named"
+    IMPLICIT = "Implicit"
+
+
+class SessionLimits(ApiModel):
+    """Bounds that the host itself keeps, at the end of a turn."""
+
+    recycle_memory: Quantity | None = None
+    recycle_age_seconds: int | None = Field(None, ge=1)
+
+
+class SessionSettings(ApiModel):
+    """How a session on a host is run."""
+
+    agent: AgentOptions = AgentOptions()
+    limits: SessionLimits = SessionLimits()
+    content_logging: Literal["Omit", "Include"] = "Omit"
+
+
+class HostDocument(ApiModel):
+    """host.json: how a host of many sessions is set up. `implicit` is None where sessions need a resource."""
+
+    version: Literal[1]
+    namespace: str
+    pool: str
+    pool_uid: str
+    sessions_per_host: int = Field(ge=1)
+    max_queued_messages: int = Field(8, ge=0)
+    implicit: SessionSettings | None = None
+
+
+class Activation(ApiModel):
+    """Body of `PUT /sessions/{id}`: give a session to a host, or change how it is run from its next turn on.
+
+    `usage` and `transcript` are what is known of it so far; a host that finds no transcript where there was one
+    answers by `on_missing_transcript`.
+    """
+
+    version: Literal[1]
+    session_id: UUID
+    namespace: str
+    name: str
+    settings: SessionSettings = SessionSettings()
+    usage: Usage | None = None
+    transcript: Transcript | None = None
+    on_missing_transcript: Literal["Fail", "StartFresh"] = "Fail"
+
+
+class Phase(StrEnum):
+    """Where a session on a host stands. Idle: its CLI waits for a message. Suspended: it has no CLI."""
+
+    STARTING = "Starting"
+    IDLE = "Idle"
+    RUNNING = "Running"
+    SUSPENDED = "Suspended"
+    FAILED = "Failed"
+
+
+class Beginning(StrEnum):
+    """With what a session began on this host.
+
+    FRESH: nothing, being new. RESUMED: its conversation so far. LOST: nothing, although there had been a conversation.
+    """
+
+    FRESH = "Fresh"
+    RESUMED = "Resumed"
+    LOST = "Lost"
+
+
+class SessionFault(ApiModel):
+    """What is wrong with a session on a host."""
+
+    reason: str
+    message: str
+    time: datetime
+
+
+class HostSession(ApiModel):
+    """A session as its host sees it."""
+
+    session_id: UUID
+    namespace: str
+    name: str
+    origin: Origin = Origin.NAMED
+    phase: Phase
+    beginning: Beginning = Beginning.FRESH
+    prompts: int = Field(0, description="Messages that were answered or are being answered, over the session's life.")
+    queued: int = 0
+    streams: int = Field(0, description="Clients that follow the session now.")
+    pid: int | None = None
+    rss_bytes: int | None = None
+    cpu_seconds: float | None = None
+    restarts: int = Field(0, description="CLI processes that followed the first one on this host.")
+    usage: Usage = Usage()
+    transcript: Transcript | None = None
+    last_activity_time: datetime | None = None
+    fault: SessionFault | None = None
+
+
+class HostSnapshot(ApiModel):
+    """All that a host knows of itself: body of `GET /sessions`, and of the first event of `GET /events`."""
+
+    pod_uid: str = Field(alias="podUID")
+    incarnation: str = Field(description="Changes whenever the host's process starts.")
+    capacity: int
+    draining: bool = False
+    sessions: list[HostSession] = Field(default_factory=list)
+
+
+class HostEvent(StrEnum):
+    """Events of `GET /events`: SNAPSHOT first, then SESSION (HostSession), REMOVED (`sessionId`), HOST (`draining`)."""
+
+    SNAPSHOT = "snapshot"
+    SESSION = "session"
+    REMOVED = "removed"
+    HOST = "host"
+
+
+def problem(slug: str, title: str, status: int, detail: str) -> Json:
+    """Return the body of an error, as application/problem+json (RFC 9457)."""
+    return {"type": PROBLEM_PREFIX + slug, "title": title, "status": status, "detail": detail}
