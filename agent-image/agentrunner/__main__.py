@@ -1,4 +1,4 @@
-"""`agentrunner run`: the entry point of the agent image."""
+"""`agentrunner run` and `agentrunner serve`: the entry points of the agent image."""
 
 import argparse
 import os
@@ -13,10 +13,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="agentrunner", description="Run a Claude Agent SDK session in a pod.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("run", help="run one task to its end, report it, and exit")
-    parser.parse_args()
+    commands.add_parser("serve", help="hold many sessions and answer over HTTP, until told to stop")
+    chosen = parser.parse_args().command
     stop = StopFlag()
     # Only now: the SDK takes a second to load; neither `--help` nor a signal should wait for it.
     from agentrunner.events import EventLog
+
+    if chosen == "serve":
+        from agentrunner.serving.serve import serve
+
+        sys.exit(serve(dict(os.environ), Path.cwd(), EventLog(), stop))
     from agentrunner.run import run
 
     sys.exit(run(dict(os.environ), Path.cwd(), EventLog(), stop))

@@ -49,7 +49,7 @@ class Session:
         # A task of its own: the SDK stalls, control replies included, once 100 messages wait.
         drain = asyncio.create_task(self._drain(uuid, note, stop))
         try:
-            await self._client.query(_message(text, uuid))
+            await self._client.query(user_message(text, uuid))
             await _first(drain, stop.wait())
             if not drain.done():
                 await self._interrupt()
@@ -63,7 +63,7 @@ class Session:
     async def _drain(self, uuid: str, note: Callable[[Message], None], stop: asyncio.Event) -> ResultMessage:
         async for message in self._client.receive_messages():
             note(message)
-            if isinstance(message, ResultMessage) and (stop.is_set() or _answers(message, uuid)):
+            if isinstance(message, ResultMessage) and (stop.is_set() or answers(message, uuid)):
                 return message
         raise TurnEndedWithoutResult("the CLI ended before it gave a result")
 
@@ -73,11 +73,12 @@ class Session:
             await asyncio.wait_for(self._client.interrupt(), _CONTROL_SECONDS)
 
 
-async def _message(text: str, uuid: str) -> AsyncIterator[dict[str, Any]]:
+async def user_message(text: str, uuid: str) -> AsyncIterator[dict[str, Any]]:
+    """Yield one message of the user in the form that the CLI reads."""
     yield {"type": "user", "uuid": uuid, "message": {"role": "user", "content": text}, "parent_tool_use_id": None}
 
 
-def _answers(result: ResultMessage, uuid: str) -> bool:
+def answers(result: ResultMessage, uuid: str) -> bool:
     """Return whether this result ends the turn of our message, not one that the CLI began by itself."""
     return not result.user_message_uuids or uuid in result.user_message_uuids
 

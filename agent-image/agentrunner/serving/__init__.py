@@ -1,0 +1,1 @@
+"""The session host: an HTTP server that holds many sessions, one `claude` CLI each."""

@@ -1,0 +1,40 @@
+"""Errors that callers of a host get, as application/problem+json (RFC 9457)."""
+
+from collections.abc import Mapping
+
+from aiohttp import web
+
+from agentsessions.api.host import problem
+
+
+class Problem(Exception):
+    """An answer that is an error; `slug` is its stable type, `status` the HTTP status."""
+
+    def __init__(self, status: int, slug: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(slug)
+        self.status = status
+        self.slug = slug
+        self.detail = detail
+        self.headers = dict(headers or {})
+
+    def response(self) -> web.Response:
+        """Return the answer."""
+        body = problem(self.slug, self.slug.replace("-", " ").capitalize(), self.status, self.detail)
+        return web.json_response(
+            body, status=self.status, headers=self.headers, content_type="application/problem+json"
+        )
+
+
+def not_found() -> Problem:
+    """The session is not on this host."""
+    return Problem(404, "session-not-found", "This host has no such session.")
+
+
+def draining() -> Problem:
+    """The host is about to stop."""
+    return Problem(503, "draining", "This host is about to stop and takes no more work.", {"Retry-After": "1"})
+
+
+def session_finished() -> Problem:
+    """The session is over."""
+    return Problem(410, "session-finished", "The session is over and takes no more messages.")

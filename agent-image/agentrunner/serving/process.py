@@ -1,0 +1,105 @@
+"""One `claude` process of a session: started, asked, interrupted, ended. The SDK's client stays in here."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, Message, ResultMessage
+
+from agentrunner.session import answers, user_message
+from agentrunner.usage import Meter, read_meter
+
+CONTROL_SECONDS = 5.0
+_CLOSE_SECONDS = 30.0
+
+
+class ProcessDied(Exception):
+    """The CLI ended, or cannot be reached, before it gave a result."""
+
+
+class Process:
+    """A connected CLI. All that it says goes to `on_message`, in a task of its own: the SDK stalls otherwise."""
+
+    def __init__(
+        self, options: ClaudeAgentOptions, on_message: Callable[[Message], None], on_end: Callable[["Process"], None]
+    ) -> None:
+        self._client = ClaudeSDKClient(options)
+        self._on_message = on_message
+        self._on_end = on_end
+        self._drain: asyncio.Task[None] | None = None
+        self._answer: asyncio.Future[ResultMessage] | None = None
+        self._asked = ""
+        self._interrupted = False
+        self._closing = asyncio.Lock()
+        self.ended = False
+
+    async def connect(self) -> None:
+        """Start the CLI and shake hands; no model call is made."""
+        await self._client.connect()
+        self._drain = asyncio.create_task(self._follow())
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the CLI."""
+        process: Any = getattr(self._client._transport, "_process", None)
+        return None if process is None or self.ended else int(process.pid)
+
+    async def ask(self, text: str, uuid: str) -> ResultMessage:
+        """Send one message and return the result of its turn; raises ProcessDied."""
+        if self.ended:
+            raise ProcessDied
+        self._answer = asyncio.get_running_loop().create_future()
+        self._asked, self._interrupted = uuid, False
+        try:
+            await self._client.query(user_message(text, uuid))
+            return await self._answer
+        except ProcessDied:
+            raise
+        except Exception as error:
+            raise ProcessDied from error
+        finally:
+            self._answer = None
+
+    async def interrupt(self) -> None:
+        """Ask the CLI to end its turn; the result comes all the same. A CLI that is dying has nothing to answer."""
+        self._interrupted = True
+        with suppress(Exception):
+            await asyncio.wait_for(self._client.interrupt(), CONTROL_SECONDS)
+
+    async def meter(self) -> Meter:
+        """Return the CLI's counters."""
+        # Not in the SDK's public interface at this version; the pinned CLI answers in milliseconds.
+        query: Any = self._client._query
+        answer = await asyncio.wait_for(query._send_control_request({"subtype": "get_usage"}), CONTROL_SECONDS)
+        counted = answer.get("session", {})
+        return read_meter(counted.get("total_cost_usd"), counted.get("model_usage"))
+
+    async def close(self) -> None:
+        """Let the CLI write its transcript and leave; one caller at a time, the SDK cannot take two."""
+        async with self._closing:
+            self.ended = True
+            if self._drain is not None:
+                self._drain.cancel()
+            with suppress(Exception):
+                await asyncio.wait_for(self._client.disconnect(), _CLOSE_SECONDS)
+
+    async def _follow(self) -> None:
+        """Take every message as it comes, until the CLI ends."""
+        try:
+            async for message in self._client.receive_messages():
+                self._on_message(message)
+                self._settle(message)
+        except Exception:
+            pass  # the CLI died; that is what comes next
+        self.ended = True
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(ProcessDied())
+        self._on_end(self)
+
+    def _settle(self, message: Message) -> None:
+        """Give the waiting caller the result of its message, not of a turn that the CLI began by itself."""
+        waiting = self._answer is not None and not self._answer.done()
+        if waiting and isinstance(message, ResultMessage) and (self._interrupted or answers(message, self._asked)):
+            assert self._answer is not None
+            self._answer.set_result(message)

@@ -1,0 +1,174 @@
+"""All sessions of a host: given to it, made by a first message, found again on its disk, taken from it."""
+
+import asyncio
+from collections.abc import Callable
+from secrets import token_hex
+from typing import Literal
+
+from pydantic import ValidationError
+
+from agentrunner.events import EventLog as PodLog
+from agentrunner.serving.conversation import Conversation, Identity
+from agentrunner.serving.files import load, save
+from agentrunner.serving.places import session_places, sessions_root
+from agentrunner.serving.problems import Problem, draining, not_found
+from agentrunner.serving.settings import HostSettings
+from agentrunner.serving.tokens import Caller
+from agentsessions.api.host import Activation, Beginning, HostSnapshot, Origin, Scope
+
+_FILE = "session.json"
+
+
+class Registry:
+    """The sessions of one host. `on_change` is told the id of every session that changed, came or went."""
+
+    def __init__(self, host: HostSettings, log: PodLog, on_change: Callable[[str], None]) -> None:
+        self._host = host
+        self._log = log
+        self._on_change = on_change
+        self._sessions: dict[str, Conversation] = {}
+        self.incarnation = token_hex(6)
+        self.draining = False
+
+    @property
+    def conversations(self) -> list[Conversation]:
+        """All sessions."""
+        return list(self._sessions.values())
+
+    def snapshot(self) -> HostSnapshot:
+        """Return all that the host knows of itself."""
+        return HostSnapshot(
+            pod_uid=self._host.pod_uid,
+            incarnation=self.incarnation,
+            capacity=self._host.document.sessions_per_host,
+            draining=self.draining,
+            sessions=[one.state() for one in self._sessions.values()],
+        )
+
+    def get(self, session_id: str) -> Conversation | None:
+        """Return a session that the host has."""
+        return self._sessions.get(session_id)
+
+    def find(self, session_id: str, caller: Caller) -> Conversation:
+        """Return the session that a caller asks for; one without a resource is made by asking. Raises Problem."""
+        if (found := self._sessions.get(session_id)) is not None:
+            return found
+        if caller.scope is not Scope.IMPLICIT:
+            raise not_found()
+        return self._make_implicit(session_id, caller)
+
+    async def activate(self, wanted: Activation) -> Conversation:
+        """Take a session, or take note of how it is to be run from now on. Raises Problem."""
+        session_id = str(wanted.session_id)
+        found = self._sessions.get(session_id)
+        if found is None:
+            found = self._take(wanted)
+        else:
+            found.change(wanted.settings)
+        self._keep(found, wanted)
+        await found.start()
+        return found
+
+    async def remove(self, session_id: str, files: Literal["keep", "delete"]) -> None:
+        """Let go of a session; with its files unless they are to be kept."""
+        found = self._sessions.pop(session_id, None)
+        if found is not None:
+            await found.close()
+        places = session_places(self._host, session_id)
+        if files == "delete":
+            await asyncio.to_thread(places.remove)
+        else:
+            (places.own / _FILE).unlink(missing_ok=True)
+        if found is not None:
+            self._on_change(session_id)
+
+    def reopen(self) -> None:
+        """Take up the sessions that an earlier process of this host left on disk; their CLIs start when asked."""
+        root = sessions_root(self._host)
+        for path in sorted(root.glob(f"*/{_FILE}")) if root.exists() else []:
+            stored = load(path) or {}
+            try:
+                wanted = Activation.model_validate(stored["activation"])
+                origin = Origin(stored["origin"])
+            except (KeyError, ValueError, ValidationError):
+                self._log.emit("sessionUnreadable", folder=path.parent.name)
+                continue
+            conversation = self._add(wanted, origin)
+            conversation.beginning = Beginning.RESUMED if conversation.has_history else Beginning.FRESH
+
+    async def close(self, seconds: float) -> None:
+        """Take no more turns, let those that run finish within `seconds`, then end all."""
+        self.draining = True
+        running = [one.turns.running for one in self.conversations]
+        waits = [asyncio.ensure_future(turn.ended.wait()) for turn in running if turn is not None]
+        if waits:
+            _, late = await asyncio.wait(waits, timeout=max(0.0, seconds))
+            for wait in late:
+                wait.cancel()
+        await asyncio.gather(*(one.close("draining") for one in self.conversations), return_exceptions=True)
+
+    def _take(self, wanted: Activation) -> Conversation:
+        """Take a session that is new to this host, if there is room and its conversation can be found."""
+        self._require_room()
+        conversation = self._add(wanted, Origin.NAMED)
+        if conversation.has_history:
+            conversation.beginning = Beginning.RESUMED
+        elif _had_history(wanted):
+            if wanted.on_missing_transcript == "Fail":
+                self._sessions.pop(conversation.who.session_id)
+                conversation.discard()
+                raise Problem(409, "transcript-missing", "The conversation so far is not on this host.")
+            conversation.beginning = Beginning.LOST
+        return conversation
+
+    def _make_implicit(self, session_id: str, caller: Caller) -> Conversation:
+        """Make a session that nobody declared."""
+        document = self._host.document
+        if document.implicit is None:
+            raise Problem(403, "implicit-disabled", "This pool serves sessions that have a resource only.")
+        self._require_room()
+        wanted = Activation.model_validate(
+            {
+                "version": 1,
+                "session_id": session_id,
+                "namespace": caller.namespace or document.namespace,
+                "name": caller.name,
+                "settings": document.implicit,
+            }
+        )
+        conversation = self._add(wanted, Origin.IMPLICIT)
+        conversation.beginning = Beginning.RESUMED if conversation.has_history else Beginning.FRESH
+        self._keep(conversation, wanted)
+        return conversation
+
+    def _require_room(self) -> None:
+        if self.draining:
+            raise draining()
+        if len(self._sessions) >= self._host.document.sessions_per_host:
+            raise Problem(507, "host-full", "This host holds as many sessions as it may.", {"Retry-After": "5"})
+
+    def _add(self, wanted: Activation, origin: Origin) -> Conversation:
+        session_id = str(wanted.session_id)
+        conversation = Conversation(
+            Identity(session_id, wanted.namespace, wanted.name, origin),
+            wanted.settings,
+            session_places(self._host, session_id),
+            max_queued=self._host.document.max_queued_messages,
+            known_usage=wanted.usage,
+            log=self._log,
+            on_change=self._on_change,
+        )
+        self._sessions[session_id] = conversation
+        self._on_change(session_id)
+        return conversation
+
+    def _keep(self, conversation: Conversation, wanted: Activation) -> None:
+        """Write down what the session is, for the process that comes after this one."""
+        document = {"version": 1, "origin": conversation.who.origin, "activation": wanted.to_json()}
+        save(conversation.places.own / _FILE, document)
+
+
+def _had_history(wanted: Activation) -> bool:
+    """Return whether the control plane knows of a conversation."""
+    turns = wanted.usage.turns if wanted.usage else 0
+    return turns > 0 or (wanted.transcript is not None and wanted.transcript.entries > 0)

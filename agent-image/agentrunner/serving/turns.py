@@ -1,0 +1,158 @@
+"""The messages of a session: one turn at a time, a bounded queue, and keys by which a repeated message is known.
+
+What is running and what was done is kept on disk, so that a message that a crash cut off is never run twice.
+"""
+
+import asyncio
+import json
+from collections import OrderedDict, deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+from uuid import uuid4
+
+from agentrunner.serving.files import load, save
+from agentrunner.serving.problems import Problem
+
+KEPT = 100
+"""Turns that are remembered by their keys."""
+
+State = Literal["queued", "running", "done", "interrupted"]
+
+
+@dataclass(eq=False)
+class Turn:
+    """One message and what became of it. `after`: number of the last event before its own."""
+
+    number: int
+    prompt: str = field(repr=False)
+    key: str
+    state: State = "queued"
+    after: int = 0
+    incarnation: str = ""
+    uuid: str = field(default_factory=lambda: str(uuid4()))
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will come of it."""
+        return self.state in ("done", "interrupted")
+
+
+class Turns:
+    """The queue of one session. Only the session's own worker takes from it."""
+
+    def __init__(self, path: Path, max_queued: int) -> None:
+        self._path = path
+        self._max_queued = max_queued
+        self._waiting: deque[Turn] = deque()
+        self._known: OrderedDict[str, Turn] = OrderedDict()
+        self._news = asyncio.Event()
+        self.running: Turn | None = None
+        self.count = 0
+        self._read()
+
+    @property
+    def queued(self) -> int:
+        """Messages that wait."""
+        return len(self._waiting)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a turn runs or waits."""
+        return self.running is not None or bool(self._waiting)
+
+    def submit(self, prompt: str, key: str | None, *, reject_when_busy: bool, after: int, incarnation: str) -> Turn:
+        """Return the turn of a message: a new one, or the one that the same key had before. Raises Problem."""
+        if key is not None and (known := self._known.get(key)) is not None:
+            return _repeated(known)
+        if reject_when_busy and self.busy:
+            raise Problem(409, "turn-in-progress", "The session is answering another message.")
+        # One that runs, and `max_queued` that wait for it.
+        if self.busy and len(self._waiting) >= self._max_queued:
+            raise Problem(429, "queue-full", "Too many messages wait for this session.", {"Retry-After": "5"})
+        self.count += 1
+        turn = Turn(self.count, prompt, key or "", after=after, incarnation=incarnation)
+        self._waiting.append(turn)
+        self._remember(turn)
+        self._news.set()
+        return turn
+
+    async def next(self) -> Turn:
+        """Wait for the next turn, and make it the running one."""
+        while not self._waiting:
+            self._news.clear()
+            await self._news.wait()
+        turn = self.running = self._waiting.popleft()
+        turn.state = "running"
+        self._write()
+        return turn
+
+    def end(self, turn: Turn, state: State) -> None:
+        """Say that a turn is over."""
+        turn.state = state
+        if self.running is turn:
+            self.running = None
+        self._write()
+        turn.ended.set()
+
+    def drop_waiting(self) -> list[Turn]:
+        """Take back every message that has not begun."""
+        dropped = list(self._waiting)
+        self._waiting.clear()
+        for turn in dropped:
+            self.end(turn, "interrupted")
+        return dropped
+
+    def _remember(self, turn: Turn) -> None:
+        """Know a turn by its key; one that has none cannot be asked for again."""
+        if turn.key:
+            self._known[turn.key] = turn
+            while len(self._known) > KEPT:
+                self._known.popitem(last=False)
+        self._write()
+
+    def _write(self) -> None:
+        """Keep what is known; it must never hold a prompt."""
+        turns = [{"number": t.number, "key": t.key, "state": t.state} for t in self._known.values()]
+        save(self._path, {"version": 1, "count": self.count, "turns": turns})
+
+    def _read(self) -> None:
+        """Take up what an earlier process left: what had not ended was cut."""
+        stored = load(self._path) or {}
+        self.count = int(stored.get("count", 0))
+        for one in stored.get("turns", []):
+            turn = _stored(one)
+            self._known[turn.key] = turn
+
+
+def _stored(one: dict[str, Any]) -> Turn:
+    state: State = "done" if one.get("state") == "done" else "interrupted"
+    turn = Turn(int(one["number"]), "", str(one["key"]), state)
+    turn.ended.set()
+    return turn
+
+
+def _repeated(turn: Turn) -> Turn:
+    """Return a turn that is asked for again, unless it was cut: whether it had its effect nobody can say."""
+    if turn.state == "interrupted":
+        raise Problem(
+            409,
+            "turn-interrupted",
+            "This message was being answered when the session was cut off. Look at the transcript, then send it under "
+            "another Idempotency-Key if it is to run again.",
+        )
+    return turn
+
+
+def parse_message(text: str | bytes) -> tuple[str, str | None]:
+    """Return prompt and idempotency key of a message's JSON; raises Problem."""
+    try:
+        body: Any = json.loads(text)
+    except (ValueError, RecursionError):
+        raise Problem(400, "not-json", 'The body must be JSON, for example {"prompt": "…"}.') from None
+    prompt = body.get("prompt") if isinstance(body, dict) else None
+    if not isinstance(prompt, str) or not prompt.strip():
+        raise Problem(422, "no-prompt", "`prompt` must be a text that is not empty.")
+    key = body.get("idempotencyKey")
+    return prompt, key if isinstance(key, str) and key else None
