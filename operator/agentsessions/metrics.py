@@ -3,9 +3,12 @@
 No label carries a session's name, a uid or an error text: their number has no bound.
 """
 
+from contextlib import suppress
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from agentsessions.api.conditions import Reason
+from agentsessions.api.pool import AgentPoolStatus
 from agentsessions.api.status import Usage
 from agentsessions.api.termination import ReportReason
 
@@ -42,11 +45,40 @@ duration_seconds = Histogram(
 attempts_failed = Counter(
     "agentsessions_attempts_failed_total", "Attempts that ended without success.", ["reason"], registry=REGISTRY
 )
-tokens = Counter("agentsessions_tokens_total", "Tokens of finished sessions.", ["namespace", "kind"], registry=REGISTRY)
-cost = Counter(
-    "agentsessions_cost_dollars_total", "Price of finished sessions in US dollars.", ["namespace"], registry=REGISTRY
+tokens = Counter(
+    "agentsessions_tokens_total",
+    "Tokens of sessions: of Ephemeral ones when they finish, of LongRunning ones whenever their status is written.",
+    ["namespace", "kind"],
+    registry=REGISTRY,
 )
-turns = Counter("agentsessions_turns_total", "Model turns of finished sessions.", ["namespace"], registry=REGISTRY)
+cost = Counter(
+    "agentsessions_cost_dollars_total",
+    "Price of sessions in US dollars, counted like tokens.",
+    ["namespace"],
+    registry=REGISTRY,
+)
+turns = Counter(
+    "agentsessions_turns_total", "Model turns of sessions, counted like tokens.", ["namespace"], registry=REGISTRY
+)
+placements = Counter(
+    "agentsessions_placements_total",
+    "LongRunning sessions that were given a host: their first one, or another after theirs was lost or full.",
+    ["outcome"],
+    registry=REGISTRY,
+)
+activations = Counter(
+    "agentsessions_activations_total",
+    "Sessions that were handed to their host, by its answer.",
+    ["outcome"],
+    registry=REGISTRY,
+)
+activation_seconds = Histogram(
+    "agentsessions_activation_duration_seconds",
+    "Time that a host took to accept a session.",
+    buckets=_PASS_BUCKETS,
+    registry=REGISTRY,
+)
+host_streams = Gauge("agentsessions_host_streams_connected", "Hosts whose events are followed.", registry=REGISTRY)
 api_requests = Counter(
     "agentsessions_kubernetes_requests_total",
     "Requests to the Kubernetes API; code 0 means no answer.",
@@ -61,6 +93,18 @@ watch_lag = Gauge(
 )
 last_audit = Gauge(
     "agentsessions_watch_last_audit_timestamp_seconds", "When the watches were last audited.", registry=REGISTRY
+)
+pool_hosts = Gauge(
+    "agentsessions_pool_hosts", "Hosts of a pool by state.", ["namespace", "pool", "state"], registry=REGISTRY
+)
+pool_sessions = Gauge(
+    "agentsessions_pool_sessions", "Sessions on the hosts of a pool.", ["namespace", "pool"], registry=REGISTRY
+)
+pool_capacity = Gauge(
+    "agentsessions_pool_capacity_sessions",
+    "Sessions that the ready hosts of a pool hold at most.",
+    ["namespace", "pool"],
+    registry=REGISTRY,
 )
 build_info = Gauge("agentsessions_build_info", "Version of the operator; always 1.", ["version"], registry=REGISTRY)
 
@@ -80,6 +124,11 @@ def attempt_failed(reason: str) -> None:
 def session_finished(namespace: str, outcome: str, seconds: float, usage: Usage, dollars: float) -> None:
     """Count a session that finished, once."""
     duration_seconds.labels(outcome).observe(seconds)
+    spent(namespace, usage, dollars)
+
+
+def spent(namespace: str, usage: Usage, dollars: float) -> None:
+    """Count what was used since the last count."""
     turns.labels(namespace).inc(usage.turns)
     cost.labels(namespace).inc(dollars)
     kinds = {
@@ -90,3 +139,22 @@ def session_finished(namespace: str, outcome: str, seconds: float, usage: Usage,
     }
     for kind, count in kinds.items():
         tokens.labels(namespace, kind).inc(count)
+
+
+def pool_seen(namespace: str, pool: str, status: AgentPoolStatus) -> None:
+    """Say how a pool stands."""
+    counts = {"desired": status.desired_replicas, "ready": status.ready_replicas, "updated": status.updated_replicas}
+    for state, count in counts.items():
+        pool_hosts.labels(namespace, pool, state).set(count)
+    pool_sessions.labels(namespace, pool).set(status.sessions)
+    pool_capacity.labels(namespace, pool).set(status.capacity.sessions if status.capacity else 0)
+
+
+def pool_gone(namespace: str, pool: str) -> None:
+    """Forget a pool that is gone."""
+    for state in ("desired", "ready", "updated"):
+        with suppress(KeyError):
+            pool_hosts.remove(namespace, pool, state)
+    for gauge in (pool_sessions, pool_capacity):
+        with suppress(KeyError):
+            gauge.remove(namespace, pool)

@@ -16,6 +16,8 @@ from unit.make import NOW, later, make_session
 FAMILIES = {family.name: family for family in metrics.REGISTRY.collect()}
 DEFINED = {value for value in vars(metrics).values() if isinstance(value, MetricWrapperBase)}
 BOUNDED_LABELS = {
+    "pool",
+    "state",
     "outcome",
     "namespace",
     "reason",

@@ -59,6 +59,7 @@ class Reason(StrEnum):
     TRANSCRIPT_MISSING = "TranscriptMissing"
     TRANSCRIPT_FOUND = "TranscriptFound"
     NO_READY_HOST = "NoReadyHost"
+    HOST_LOST = "HostLost"
     ROLLING_OUT = "RollingOut"
     AVAILABLE = "Available"
 
@@ -113,13 +114,32 @@ def conditions_for(
     previous: Sequence[Condition],
     generation: int,
     now: datetime,
+    ends: bool = True,
 ) -> list[Condition]:
-    """Return the row of conditions of `state`, keeping the transition time of what did not flip."""
-    before = {c.type: c for c in previous}
+    """Return the row of conditions of `state`, keeping the transition time of what did not flip.
+
+    `ends` is whether the session finishes by itself; a LongRunning one does not, and says nothing of Succeeded.
+    """
     return [
-        _condition(before.get(kind), kind, status, reason, message, generation, now)
+        condition_for(kind, status, reason, message, previous=previous, generation=generation, now=now)
         for kind, status in _ROWS[state].items()
+        if ends or kind is not ConditionType.SUCCEEDED
     ]
+
+
+def condition_for(
+    kind: str,
+    status: ConditionStatus,
+    reason: str,
+    message: str,
+    *,
+    previous: Sequence[Condition],
+    generation: int,
+    now: datetime,
+) -> Condition:
+    """Return one condition, keeping its transition time if its status did not flip."""
+    before = next((c for c in previous if c.type == kind), None)
+    return _condition(before, kind, status, reason, message, generation, now)
 
 
 def _condition(

@@ -42,6 +42,9 @@ class Gateway(ApiModel):
     pod_labels: dict[str, str] = Field(default={"app.kubernetes.io/component": "gateway"})
     operator_labels: dict[str, str] = Field(default={"app.kubernetes.io/component": "operator"})
     url: str = Field("", description="Base URL of the gateway as clients know it; it stands before status.endpoint.")
+    public_keys: str = Field(
+        "", description="JWKS in JSON by which hosts know the control plane; the operator fills it in at its start."
+    )
 
 
 class SigningKey(ApiModel):

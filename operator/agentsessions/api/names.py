@@ -25,6 +25,7 @@ LABEL_NETWORK_POLICY = f"{GROUP}/network-policy"
 ANNOTATION_TEMPLATE_HASH = f"{GROUP}/template-hash"
 
 POD_SELECTOR = f"{LABEL_MANAGED_BY}={MANAGED_BY},{LABEL_SESSION_UID}"
+AGENT_SELECTOR = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
 HOST_SELECTOR = f"{LABEL_MANAGED_BY}={MANAGED_BY},{LABEL_POOL_UID}"
 POLICY_SELECTOR = f"{LABEL_MANAGED_BY}={MANAGED_BY},{LABEL_COMPONENT}=network-policy"
 
@@ -48,9 +49,9 @@ def pod_name(session: str, uid: str, attempt: int) -> str:
     return f"{child_name(session, uid)}-{attempt}"
 
 
-def network_policy_name(egress: Any) -> str:
-    """Return the name of the NetworkPolicy with these egress rules; sessions with equal needs share it."""
-    return f"agentsessions-{digest(egress)}"
+def network_policy_name(content: Any) -> str:
+    """Return the name of the NetworkPolicy with these rules; sessions with equal needs share it."""
+    return f"agentsessions-{digest(content)}"
 
 
 def common_labels(component: str) -> dict[str, str]:

@@ -1,5 +1,7 @@
 """AgentPool: hosts that hold many long-running sessions each."""
 
+from datetime import datetime
+
 from pydantic import ConfigDict, Field
 
 from agentsessions.api.base import ATOMIC, ApiModel, Quantity, cel, keyed_by, rule
@@ -127,6 +129,9 @@ class AgentPoolStatus(ApiModel):
         default_factory=list, max_length=1000, description="The hosts, by name.", json_schema_extra=ATOMIC
     )
     template_hash: str | None = Field(None, description="Hash of the settings that hosts are made from.")
+    fewer_since: datetime | None = Field(
+        None, description="Since when fewer hosts would do; see `autoscaling.scaleDownDelaySeconds`."
+    )
 
     def condition(self, kind: str) -> Condition | None:
         """Return the condition of that type, if it is set."""

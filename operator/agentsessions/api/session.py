@@ -126,8 +126,8 @@ class AgentSessionSpec(TemplateFields):
             ),
             rule(
                 f"self.pattern != 'LongRunning' || !({' || '.join(f'has(self.{field})' for field in _OF_THE_POOL)})",
-                "a LongRunning session shares its host: image, resources, workspace, network and placement must be set in "
-                "the pool's AgentTemplate",
+                "a LongRunning session shares its host: image, resources, workspace, network and placement must be set "
+                "in the pool's AgentTemplate",
             ),
             *(_stays(field) for field in _IMMUTABLE),
         )

@@ -1,5 +1,7 @@
 """The environment of an agent's container: the image contract, then the template's own variables."""
 
+from collections.abc import Collection
+
 from agentsessions.api.base import Json
 from agentsessions.api.session import AgentSession
 from agentsessions.api.template import KEY_VARIABLES
@@ -18,11 +20,15 @@ def environment(session: AgentSession, settings: Settings, secret: str) -> list[
     """Return the container's variables; the contract's cannot be overridden by the template."""
     fixed = _contract(session, settings)
     prompt = [var for var in _prompt_variable(session, settings, secret) if var["name"] not in fixed]
+    return [*template_variables(fixed, settings, fixed.keys() | {var["name"] for var in prompt}), *prompt]
+
+
+def template_variables(fixed: dict[str, str], settings: Settings, taken: Collection[str]) -> list[Json]:
+    """Return fixed variables and those of the template, but for names that are taken and those that carry keys."""
     # The schema refuses keys in resources; the operator's own defaults come by another way.
-    taken = fixed.keys() | {var["name"] for var in prompt} | set(KEY_VARIABLES)
-    chosen = {var.name: var.value for var in settings.fields.env or [] if var.name not in taken}
-    plain = [{"name": name, "value": value} for name, value in {**fixed, **dict(sorted(chosen.items()))}.items()]
-    return [*plain, *prompt]
+    forbidden = {*taken, *KEY_VARIABLES}
+    chosen = {var.name: var.value for var in settings.fields.env or [] if var.name not in forbidden}
+    return [{"name": name, "value": value} for name, value in {**fixed, **dict(sorted(chosen.items()))}.items()]
 
 
 def _contract(session: AgentSession, settings: Settings) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The NetworkPolicy of agent pods: nothing in; out only DNS, the model endpoint and what is declared.
+"""The NetworkPolicy of agent pods: in only gateway and operator; out only DNS, the model endpoint, what is declared.
 
 Policies with equal content are one object, named by its hash: a thousand sessions of one template share one.
 """
@@ -6,7 +6,8 @@ Policies with equal content are one object, named by its hash: a thousand sessio
 from collections.abc import Sequence
 
 from agentsessions.api.base import Json
-from agentsessions.api.config import Dns
+from agentsessions.api.config import Dns, Gateway, OperatorConfig
+from agentsessions.api.host import PORT
 from agentsessions.api.names import (
     LABEL_MANAGED_BY,
     LABEL_NETWORK_POLICY,
@@ -21,23 +22,24 @@ from agentsessions.policies.resolve import Settings
 _NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 
 
-def network_policy(namespace: str, settings: Settings, dns: Dns) -> Json:
-    """Return the policy for pods with these settings in this namespace."""
-    egress = _egress(settings, dns)
-    key = digest(egress)
+def network_policy(namespace: str, settings: Settings, config: OperatorConfig, *, hosts: bool = False) -> Json:
+    """Return the policy for pods with these settings in this namespace; `hosts` hold sessions for the operator."""
+    egress, ingress = _egress(settings, config.dns), _ingress(config.gateway, hosts=hosts)
+    content = _content(ingress, egress)
+    key = digest(content)
     labels = {LABEL_MANAGED_BY: MANAGED_BY, LABEL_NETWORK_POLICY: key}
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
         "metadata": {
-            "name": network_policy_name(egress),
+            "name": network_policy_name(content),
             "namespace": namespace,
             "labels": common_labels("network-policy") | {LABEL_NETWORK_POLICY: key},
         },
         "spec": {
             "podSelector": {"matchLabels": labels},
             "policyTypes": ["Ingress", "Egress"],
-            "ingress": [],
+            "ingress": ingress,
             "egress": egress,
         },
     }
@@ -46,6 +48,20 @@ def network_policy(namespace: str, settings: Settings, dns: Dns) -> Json:
 def policy_label(policy: Json) -> str:
     """Return the label value by which a pod comes under the policy."""
     return str(policy["metadata"]["labels"][LABEL_NETWORK_POLICY])
+
+
+def _content(ingress: list[Json], egress: list[Json]) -> object:
+    """Return what the name stands for: the egress alone where nothing comes in, as in releases without a gateway."""
+    return {"ingress": ingress, "egress": egress} if ingress else egress
+
+
+def _ingress(gateway: Gateway, *, hosts: bool) -> list[Json]:
+    """Return who may call the pods: the operator and the gateway if there is one; else the operator, and hosts only."""
+    callers = [gateway.operator_labels] if hosts or gateway.enabled else []
+    if gateway.enabled:
+        callers.append(gateway.pod_labels)
+    peers = [_pods(gateway.namespace, labels) for labels in callers]
+    return [{"from": peers, "ports": [{"protocol": "TCP", "port": PORT}]}] if peers else []
 
 
 def _egress(settings: Settings, dns: Dns) -> list[Json]:
@@ -61,13 +77,9 @@ def _egress(settings: Settings, dns: Dns) -> list[Json]:
 
 def _dns_rule(dns: Dns) -> Json:
     """Let DNS through to the cluster's resolvers only."""
-    pods = {
-        "namespaceSelector": {"matchLabels": {_NAMESPACE_LABEL: dns.namespace}},
-        "podSelector": _selector(dns.pod_labels),
-    }
     blocks = [{"ipBlock": {"cidr": cidr}} for cidr in sorted(dns.cidrs)]
     ports = [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]
-    return {"to": [pods, *blocks], "ports": ports}
+    return {"to": [_pods(dns.namespace, dns.pod_labels), *blocks], "ports": ports}
 
 
 def _peer_rules(peers: Sequence[EgressPeer]) -> list[Json]:
@@ -91,6 +103,14 @@ def _destination(peer: EgressPeer) -> Json:
     if peer.pod_labels or not peer.namespace:
         out["podSelector"] = _selector(peer.pod_labels or {})
     return out
+
+
+def _pods(namespace: str, labels: dict[str, str]) -> Json:
+    """Return the peer that is these pods of another namespace."""
+    return {
+        "namespaceSelector": {"matchLabels": {_NAMESPACE_LABEL: namespace}},
+        "podSelector": _selector(labels),
+    }
 
 
 def _selector(labels: dict[str, str]) -> Json:

@@ -33,7 +33,7 @@ def session_pod(
     metadata = child_metadata(session, pod_name(session.metadata.name, session.metadata.uid, attempt))
     metadata["labels"] |= {LABEL_ATTEMPT: str(attempt), LABEL_NETWORK_POLICY: policy_label}
     metadata["annotations"] = {ANNOTATION_TEMPLATE_HASH: settings.hash}
-    spec = _isolation(settings) | _placement(settings)
+    spec = isolation(settings) | placement(settings)
     spec |= {
         "restartPolicy": "Never",
         "terminationGracePeriodSeconds": settings.fields.termination_grace_period_seconds,
@@ -55,16 +55,21 @@ def _container(session: AgentSession, settings: Settings, secret: str) -> Json:
         "resources": resource_requirements(settings.fields.resources),
         "volumeMounts": mounts(settings),
         "terminationMessagePolicy": "File",
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "runAsNonRoot": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": container_isolation(),
     }
 
 
-def _isolation(settings: Settings) -> Json:
+def container_isolation() -> Json:
+    """Return what keeps a container from gaining anything that it was not given."""
+    return {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "runAsNonRoot": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def isolation(settings: Settings) -> Json:
     """Return what keeps the pod apart from its node and from the API server."""
     out: Json = {
         "automountServiceAccountToken": False,
@@ -86,7 +91,7 @@ def _isolation(settings: Settings) -> Json:
     return out
 
 
-def _placement(settings: Settings) -> Json:
+def placement(settings: Settings) -> Json:
     """Return where the pod may run, and what it needs to get its image."""
     fields = settings.fields
     wanted: Sequence[tuple[str, object]] = (

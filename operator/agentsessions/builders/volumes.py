@@ -19,9 +19,9 @@ _READ_ONLY_MODE = 0o440
 
 def volumes(session: AgentSession, settings: Settings, secret: str) -> list[Json]:
     """Return the pod's volumes."""
-    out = [_session_volume(session, secret), _local("home", settings), _local("tmp", settings)]
+    out = [_session_volume(session, secret), local_volume("home", settings), local_volume("tmp", settings)]
     if settings.storage is None:
-        return [*out, _local("workspace", settings), _local("state", settings)]
+        return [*out, local_volume("workspace", settings), local_volume("state", settings)]
     return [*out, {"name": "data", "persistentVolumeClaim": {"claimName": claim_name(session)}}]
 
 
@@ -41,7 +41,7 @@ def mounts(settings: Settings) -> list[Json]:
     ]
 
 
-def _local(name: str, settings: Settings) -> Json:
+def local_volume(name: str, settings: Settings) -> Json:
     """Return a local directory; none may be larger than all of the pod's disk."""
     resources = settings.fields.resources
     limit = resources.ephemeral_storage if resources else None

@@ -11,26 +11,38 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+import aiohttp
 import kopf
 
 from agentsessions import logs, metrics
 from agentsessions.api.config import OperatorConfig
+from agentsessions.handlers import poolwatches
 from agentsessions.handlers.configuration import BadConfiguration, load
 from agentsessions.handlers.server import Health, serve
 from agentsessions.handlers.watches import Watches, registry, settings
+from agentsessions.hosts.client import HostClient
+from agentsessions.hosts.keys import BadKey, KeyRing, ensure_keys
+from agentsessions.hosts.streams import HostStreams
+from agentsessions.hosts.tokens import Signer
 from agentsessions.kube.client import Kube
 from agentsessions.kube.errors import KubeError, NotFound
-from agentsessions.kube.paths import SESSIONS, TEMPLATES
+from agentsessions.kube.paths import POOLS, SESSIONS, TEMPLATES
 from agentsessions.reconcile.audit import Auditor
 from agentsessions.reconcile.catalog import Catalog
+from agentsessions.reconcile.longrunning.driver import LongRunning
+from agentsessions.reconcile.longrunning.hostwatch import clear_leftovers, follow_hosts
 from agentsessions.reconcile.loop import Reconciler
 from agentsessions.reconcile.observe import DeletedPods
+from agentsessions.reconcile.pools.loop import PoolReconciler
 from agentsessions.reconcile.queue import SessionQueue
 from agentsessions.reconcile.sweep import sweep
 
 _AUDIT_SECONDS = 30.0
 _CRD_SECONDS = 5.0
 _SWEEP_SECONDS = 600.0
+_POOL_WORKERS = 4
+_FOLLOW_SECONDS = 5.0
+_LEFTOVER_SECONDS = 60.0
 _DRAIN_SECONDS = 10.0
 _STOP_SECONDS = 10.0
 
@@ -73,21 +85,47 @@ async def _main(config: OperatorConfig, port: int) -> int:
 async def _run(config: OperatorConfig, kube: Kube, auditor: Auditor, health: Health, stop: asyncio.Event) -> int:
     """Run watches, workers and chores until told to stop or until one of them dies."""
     await _await_crds(kube, config, stop)
+    keys = await _keys(kube, config, stop)
+    if keys is None:
+        return 0
+    async with aiohttp.ClientSession() as http:
+        config = config.model_copy(
+            update={"gateway": config.gateway.model_copy(update={"public_keys": keys.public_keys})}
+        )
+        client = HostClient(http, Signer(keys))
+        lasting = LongRunning(kube, config, client, HostStreams(client))
+        try:
+            return await _work(config, kube, auditor, health, stop, lasting)
+        finally:
+            await lasting.streams.close()
+
+
+async def _work(
+    config: OperatorConfig, kube: Kube, auditor: Auditor, health: Health, stop: asyncio.Event, lasting: LongRunning
+) -> int:
+    """Run everything there is to run."""
     deleted, catalog = DeletedPods(), Catalog()
     reporter = os.environ.get("POD_NAME", socket.gethostname())
-    reconciler = Reconciler(kube, config, deleted, reporter, _now)
+    reconciler = Reconciler(kube, config, deleted, reporter, _now, lasting)
     queue = SessionQueue(reconciler.reconcile, config.concurrency)
-    watches = Watches(queue, catalog, auditor, deleted)
+    lasting.queue = queue
+    watches = Watches(queue, catalog, auditor, deleted, lasting.occupancy)
+    pool_queue = SessionQueue(PoolReconciler(kube, config, lasting, _now).reconcile, _POOL_WORKERS, is_main=False)
+    pools = poolwatches.PoolWatches(pool_queue, watches)
+    namespaces = config.watch_namespaces
     tasks = [
-        asyncio.create_task(_watch(watches, config, stop), name="watches"),
+        asyncio.create_task(_watch(watches, pools, config, stop), name="watches"),
         asyncio.create_task(queue.run(), name="workers"),
+        asyncio.create_task(pool_queue.run(), name="pool workers"),
         asyncio.create_task(_chore(_AUDIT_SECONDS, lambda: _audit(auditor, health)), name="audit"),
         asyncio.create_task(_chore(_SWEEP_SECONDS, lambda: sweep(kube, config.watch_namespaces, _now())), name="sweep"),
+        asyncio.create_task(_chore(_FOLLOW_SECONDS, lambda: follow_hosts(lasting, namespaces)), name="hosts"),
+        asyncio.create_task(_chore(_LEFTOVER_SECONDS, lambda: clear_leftovers(lasting)), name="leftovers"),
     ]
     stopping = asyncio.create_task(_told(stop), name="stop")
     await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
     health.ready = False
-    await queue.drain(_DRAIN_SECONDS)
+    await asyncio.gather(queue.drain(_DRAIN_SECONDS), pool_queue.drain(_DRAIN_SECONDS))
     return await _stop([*tasks, stopping])
 
 
@@ -109,7 +147,7 @@ async def _await_crds(kube: Kube, config: OperatorConfig, stop: asyncio.Event) -
     namespace = config.watch_namespaces[0] if config.watch_namespaces else None
     while not stop.is_set():
         try:
-            for kind in (SESSIONS, TEMPLATES):
+            for kind in (SESSIONS, TEMPLATES, POOLS):
                 await kube.list(kind, namespace, metadata_only=True)
             return
         except NotFound:
@@ -120,16 +158,30 @@ async def _await_crds(kube: Kube, config: OperatorConfig, stop: asyncio.Event) -
             await asyncio.wait_for(stop.wait(), _CRD_SECONDS)
 
 
+async def _keys(kube: Kube, config: OperatorConfig, stop: asyncio.Event) -> KeyRing | None:
+    """Return the keys that hosts trust, made if there are none yet; None when told to stop before that."""
+    while not stop.is_set():
+        try:
+            return await ensure_keys(kube, config.signing_key)
+        except (KubeError, BadKey) as error:
+            logs.warning("waiting for the signing key", error=str(error))
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(stop.wait(), _CRD_SECONDS)
+    return None
+
+
 async def _told(stop: asyncio.Event) -> None:
     """Return when the operator is told to stop."""
     await stop.wait()
 
 
-async def _watch(watches: Watches, config: OperatorConfig, stop: asyncio.Event) -> None:
+async def _watch(watches: Watches, pools: poolwatches.PoolWatches, config: OperatorConfig, stop: asyncio.Event) -> None:
     """Run kopf's watches; `standalone` because exactly one replica runs by the Deployment's strategy."""
     namespaces = config.watch_namespaces
+    handlers = registry(watches)
+    poolwatches.register(handlers, pools)
     await kopf.operator(
-        registry=registry(watches),
+        registry=handlers,
         settings=settings(),
         standalone=True,
         clusterwide=not namespaces,

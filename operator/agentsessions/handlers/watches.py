@@ -1,21 +1,24 @@
 """What kopf calls when something changes: each handler only says which sessions are to be looked at."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import kopf
 
 from agentsessions.api.base import GROUP, VERSION, Json
 from agentsessions.api.names import (
+    AGENT_SELECTOR,
+    HOST_SELECTOR,
     LABEL_COMPONENT,
     LABEL_MANAGED_BY,
+    LABEL_POOL,
     LABEL_SESSION_UID,
     MANAGED_BY,
-    POD_SELECTOR,
     POLICY_SELECTOR,
 )
 from agentsessions.reconcile.audit import Auditor
 from agentsessions.reconcile.catalog import Catalog
+from agentsessions.reconcile.longrunning.occupancy import Occupancy
 from agentsessions.reconcile.observe import DeletedPods
 from agentsessions.reconcile.queue import SessionQueue
 
@@ -28,6 +31,8 @@ class Watches:
     catalog: Catalog
     auditor: Auditor
     deleted: DeletedPods
+    occupancy: Occupancy = field(default_factory=Occupancy)
+    pools_seen: dict[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Have the audit bring what the watches did not."""
@@ -46,6 +51,7 @@ class Watches:
             self.catalog.drop(key, meta["uid"])
             return
         self.auditor.sessions.delivered(body)
+        self.occupancy.told(body)
         self.catalog.put(key, body)
 
     def on_pod(self, kind: str | None, body: Json) -> None:
@@ -59,6 +65,26 @@ class Watches:
             self.auditor.pods.gone(meta["uid"])
         else:
             self.auditor.pods.delivered(body)
+
+    def sessions_of_host(self, body: Json) -> None:
+        """A host's pod came, changed or went: see to the sessions on it, and to those that wait for a host."""
+        meta = body["metadata"]
+        pool = meta.get("labels", {}).get(LABEL_POOL, "")
+        for key in self.catalog.of_pool(meta["namespace"], pool, meta["name"]):
+            self.queue.add(key)
+
+    def sessions_of_pool(self, kind: str | None, body: Json) -> None:
+        """A pool came, changed or went: its sessions are concerned by its settings, not by its counts."""
+        meta, status = body["metadata"], body.get("status", {})
+        known = [meta["uid"], meta.get("generation"), status.get("templateHash"), status.get("desiredReplicas")]
+        pool = f"{meta['namespace']}/{meta['name']}"
+        if kind != "DELETED" and self.pools_seen.get(pool) == known:
+            return
+        self.pools_seen[pool] = known
+        if kind == "DELETED":
+            del self.pools_seen[pool]
+        for key in self.catalog.of_pool(meta["namespace"], meta["name"]):
+            self.queue.add(key)
 
     def on_template(self, body: Json) -> None:
         """A template was made, changed or deleted: sessions that have not started may be concerned."""
@@ -117,7 +143,8 @@ def settings() -> kopf.OperatorSettings:
     out.scanning.disabled = True
     out.watching.chunk_size = 500
     # The handlers' own label filters work in this process; without these, every pod of the cluster comes here.
-    out.watching.label_selectors["v1", "pods"] = POD_SELECTOR
+    out.watching.label_selectors["v1", "pods"] = AGENT_SELECTOR
+    out.watching.label_selectors["apps", "v1", "statefulsets"] = HOST_SELECTOR
     out.watching.label_selectors["networking.k8s.io", "v1", "networkpolicies"] = POLICY_SELECTOR
     out.watching.server_timeout = 600
     out.watching.connect_timeout = 10

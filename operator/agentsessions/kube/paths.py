@@ -25,9 +25,13 @@ class Kind:
 
 
 SESSIONS = Kind(API_VERSION, "agentsessions")
+POOLS = Kind(API_VERSION, "agentpools")
 TEMPLATES = Kind(API_VERSION, "agenttemplates")
 PODS = Kind("v1", "pods")
 SECRETS = Kind("v1", "secrets")
+SERVICES = Kind("v1", "services")
+STATEFUL_SETS = Kind("apps/v1", "statefulsets")
+BUDGETS = Kind("policy/v1", "poddisruptionbudgets")
 CLAIMS = Kind("v1", "persistentvolumeclaims")
 CORE_EVENTS = Kind("v1", "events")
 EVENTS = Kind("events.k8s.io/v1", "events")
@@ -38,6 +42,9 @@ _BY_KIND = {
     "Secret": SECRETS,
     "PersistentVolumeClaim": CLAIMS,
     "NetworkPolicy": NETWORK_POLICIES,
+    "StatefulSet": STATEFUL_SETS,
+    "Service": SERVICES,
+    "PodDisruptionBudget": BUDGETS,
 }
 
 

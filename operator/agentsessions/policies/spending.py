@@ -25,3 +25,15 @@ def total(before: Usage | None, attempt: Usage) -> Usage:
         cache_creation_tokens=before.cache_creation_tokens + attempt.cache_creation_tokens,
         cost_usd=f"{cost(before) + cost(attempt):f}",
     )
+
+
+def since(before: Usage | None, now: Usage | None) -> Usage:
+    """Return the turns and tokens between two counts of the same session; none where a count fell."""
+    old, new = before or Usage(), now or Usage()
+    return Usage(
+        turns=max(0, new.turns - old.turns),
+        input_tokens=max(0, new.input_tokens - old.input_tokens),
+        output_tokens=max(0, new.output_tokens - old.output_tokens),
+        cache_read_tokens=max(0, new.cache_read_tokens - old.cache_read_tokens),
+        cache_creation_tokens=max(0, new.cache_creation_tokens - old.cache_creation_tokens),
+    )

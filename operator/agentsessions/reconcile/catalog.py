@@ -17,6 +17,8 @@ class Entry:
     template: str
     reason: str
     finished: bool
+    pool: str = ""
+    host: str = ""
 
 
 @dataclass
@@ -38,6 +40,15 @@ class Catalog:
             del self._entries[key]
             metrics.sessions.labels(key[0], entry.reason).dec()
 
+    def of_pool(self, namespace: str, pool: str, host: str = "") -> list[Key]:
+        """Return the sessions of a pool: all, or those that wait for something and those on one host, by pod name."""
+        return [
+            key
+            for key, entry in self._entries.items()
+            if (key[0], entry.pool) == (namespace, pool)
+            and (not host or entry.host == host or entry.reason != "Running")
+        ]
+
     def unfinished(self, namespace: str, template: str | None = None) -> list[Key]:
         """Return the sessions of a namespace that go on, all or those of one template."""
         return [
@@ -53,5 +64,10 @@ def _entry(body: Json) -> Entry:
     ready: Json = next((c for c in status.get("conditions", []) if c["type"] == "Ready"), {})
     named = body.get("spec", {}).get("templateRef", {}).get("name", DEFAULT_TEMPLATE)
     return Entry(
-        body["metadata"]["uid"], named, metrics.known(ready.get("reason", "Unknown")), "completionTime" in status
+        body["metadata"]["uid"],
+        named,
+        metrics.known(ready.get("reason", "Unknown")),
+        "completionTime" in status,
+        body.get("spec", {}).get("poolRef", {}).get("name", ""),
+        status.get("host", {}).get("pod", ""),
     )

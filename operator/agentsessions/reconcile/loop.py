@@ -15,11 +15,12 @@ from agentsessions.kube.client import Kube
 from agentsessions.kube.errors import KubeError, NotFound
 from agentsessions.kube.events import event
 from agentsessions.kube.paths import EVENTS, SESSIONS
-from agentsessions.policies.spending import cost
+from agentsessions.policies.spending import cost, since
 from agentsessions.reconcile import starting
 from agentsessions.reconcile.apply import Applied, apply
+from agentsessions.reconcile.longrunning.driver import LongRunning
 from agentsessions.reconcile.model import Observed, Plan, StartPod
-from agentsessions.reconcile.observe import DeletedPods, UnreadableSession, observe
+from agentsessions.reconcile.observe import DeletedPods, UnreadableSession, find, observe
 from agentsessions.reconcile.plan import make_plan
 from agentsessions.reconcile.rows import set_state
 
@@ -36,27 +37,38 @@ class Reconciler:
     deleted: DeletedPods
     reporter: str
     clock: Callable[[], datetime]
+    lasting: LongRunning | None = None
 
     async def reconcile(self, key: tuple[str, str]) -> timedelta | None:
         """Reconcile the session; return when to look again, if no event will say so. Raises KubeError."""
         now = self.clock().replace(microsecond=0)  # times in Kubernetes objects have whole seconds
         try:
-            seen = await observe(key, self.kube, self.deleted, now)
+            session = await find(key, self.kube)
         except UnreadableSession as error:
             logs.warning(
                 "session cannot be read: CRD and operator differ", namespace=key[0], name=key[1], fields=str(error)
             )
             return None
-        if seen is None:
+        if self.lasting is not None:
+            await self.lasting.gone(key, but=session.metadata.uid if session else "")
+        if session is None:
             return None
-        plan = make_plan(seen, now, self.config)
-        applied = await apply(plan.actions, self.kube)
-        rest = after(seen, plan, applied, now)
-        if rest.status != seen.session.status:
-            await self._write(seen.session, rest.status)
-            self._tell(seen.session, rest.status, now)
-            await self._post(seen.session, rest)
+        rest = await self._carried_out(session, now)
+        if rest.status != session.status:
+            await self._write(session, rest.status)
+            if self.lasting is not None:
+                self.lasting.was_written(session, now)
+            self._tell(session, rest.status, now)
+            await self._post(session, rest)
         return rest.requeue
+
+    async def _carried_out(self, session: AgentSession, now: datetime) -> Plan:
+        """Do what is to be done about the session, by its pattern; return what is left: status, events, next look."""
+        if session.spec.pattern == "LongRunning":
+            return await self.lasting.plan(session, now) if self.lasting is not None else Plan(session.status)
+        seen = await observe(session, self.kube, self.deleted, now)
+        plan = make_plan(seen, now, self.config)
+        return after(seen, plan, await apply(plan.actions, self.kube), now)
 
     async def _write(self, session: AgentSession, status: AgentSessionStatus) -> None:
         """Write the status once; a session that changed since it was read is looked at again instead."""
@@ -131,13 +143,24 @@ def _patience(status: AgentSessionStatus, now: datetime) -> timedelta:
 
 
 def count(session: AgentSession, status: AgentSessionStatus, now: datetime) -> None:
-    """Move the metrics by what this status says and the one before did not."""
+    """Move the metrics by what this status says and the one before did not.
+
+    Called after the write: what was used is never counted twice, whoever restarts; an operator that dies between write
+    and count leaves that one difference out.
+    """
     before, age = session.status, (now - session.metadata.creation_timestamp).total_seconds()
     if status.is_true("Active") and before.start_time is None:
         metrics.start_seconds.observe(age)
     if status.last_termination and status.last_termination != before.last_termination:
         metrics.attempt_failed(status.last_termination.reason)
+    if session.spec.pattern == "LongRunning":
+        metrics.spent(session.metadata.namespace, since(before.usage, status.usage), _dollars_since(before, status))
     if status.completion_time and before.completion_time is None:
         outcome = "succeeded" if status.is_true("Succeeded") else "failed"
         dollars = float(cost(status.usage))
         metrics.session_finished(session.metadata.namespace, outcome, age, status.usage or Usage(), dollars)
+
+
+def _dollars_since(before: AgentSessionStatus, status: AgentSessionStatus) -> float:
+    """Return what was spent between two statuses; figures never fall, and a counter must not."""
+    return max(0.0, float(cost(status.usage) - cost(before.usage)))

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from agentsessions.api.base import Json
 from agentsessions.api.names import DEFAULT_TEMPLATE, LABEL_SESSION_UID
 from agentsessions.api.session import AgentSession
-from agentsessions.api.template import AgentTemplateSpec, TemplateFields
+from agentsessions.api.template import AgentTemplateSpec, LocalReference, TemplateFields
 from agentsessions.kube.client import Kube
 from agentsessions.kube.paths import CORE_EVENTS, PODS, SESSIONS, TEMPLATES
 from agentsessions.policies.facts import PodFacts, parse_time, pod_facts
@@ -47,16 +47,18 @@ class DeletedPods:
         return self._pods.get(uid)
 
 
-async def observe(key: tuple[str, str], kube: Kube, deleted: DeletedPods, now: datetime) -> Observed | None:
-    """Return what is known about the session, or None if it is gone."""
+async def find(key: tuple[str, str], kube: Kube) -> AgentSession | None:
+    """Return the session, or None if it is gone; raises UnreadableSession."""
     raw = await kube.get(SESSIONS, *key)
-    if raw is None:
-        return None
-    session = _session(raw)
+    return _session(raw) if raw is not None else None
+
+
+async def observe(session: AgentSession, kube: Kube, deleted: DeletedPods, now: datetime) -> Observed:
+    """Return what is known around the session."""
     if session.metadata.deletion_timestamp is not None:
         return Observed(session)
     selector = f"{LABEL_SESSION_UID}={session.metadata.uid}"
-    pods = [pod_facts(pod) for pod in await kube.list(PODS, key[0], labelSelector=selector)]
+    pods = [pod_facts(pod) for pod in await kube.list(PODS, session.metadata.namespace, labelSelector=selector)]
     pods += await _missed(session, pods, kube, deleted)
     name, template, problem = await _template(session, kube)
     warnings = await _warnings(session, pods, kube, now)
@@ -92,10 +94,17 @@ async def _missed(session: AgentSession, pods: list[PodFacts], kube: Kube, delet
 async def _template(session: AgentSession, kube: Kube) -> tuple[str, TemplateFields | None, str]:
     """Return name, content and problem of the session's template; a finished session needs none."""
     named = session.spec.template_ref
-    name = named.name if named else DEFAULT_TEMPLATE
     if session.status.completion_time is not None:
-        return name, None, ""
-    raw = await kube.get(TEMPLATES, session.metadata.namespace, name)
+        return named.name if named else DEFAULT_TEMPLATE, None, ""
+    return await read_template(session.metadata.namespace, named, kube)
+
+
+async def read_template(
+    namespace: str, named: LocalReference | None, kube: Kube
+) -> tuple[str, TemplateFields | None, str]:
+    """Return name, content and problem of a template; the one called `default` may be missing if nobody named it."""
+    name = named.name if named else DEFAULT_TEMPLATE
+    raw = await kube.get(TEMPLATES, namespace, name)
     if raw is None:
         return name, None, _missing(name) if named else ""
     try:

@@ -1,4 +1,4 @@
-"""A queue of session keys: each at most once in it, never two workers on one key, delays, backoff after errors."""
+"""A queue of keys, of sessions or pools: each once in it, never two workers on one, delays, backoff after errors."""
 
 import asyncio
 import time
@@ -17,10 +17,11 @@ _LAST_BACKOFF = 60.0
 
 @dataclass
 class SessionQueue:
-    """Runs `work` for every key that was asked for, with `workers` at a time."""
+    """Runs `work` for every key that was asked for, with `workers` at a time; the main one is measured."""
 
     work: Callable[[Key], Awaitable[timedelta | None]]
     workers: int
+    is_main: bool = True
     _ready: asyncio.Queue[Key] = field(default_factory=asyncio.Queue)
     _queued: set[Key] = field(default_factory=set)
     _busy: set[Key] = field(default_factory=set)
@@ -37,7 +38,7 @@ class SessionQueue:
         elif key not in self._queued:
             self._queued.add(key)
             self._ready.put_nowait(key)
-            metrics.queue_depth.set(len(self._queued))
+            self._measure()
 
     def add_later(self, key: Key, delay: float) -> None:
         """Ask for a key after `delay` seconds; the latest wish replaces the one before."""
@@ -65,6 +66,11 @@ class SessionQueue:
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._idle.wait(), seconds)
 
+    def _measure(self) -> None:
+        """Say how long the queue is."""
+        if self.is_main:
+            metrics.queue_depth.set(len(self._queued))
+
     def _due(self, key: Key) -> None:
         """Turn a timer that went off into a wish."""
         self._timers.pop(key, None)
@@ -78,7 +84,7 @@ class SessionQueue:
             if self._closed:
                 continue
             self._busy.add(key)
-            metrics.queue_depth.set(len(self._queued))
+            self._measure()
             try:
                 await self._handle(key)
             finally:

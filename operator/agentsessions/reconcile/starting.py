@@ -74,7 +74,7 @@ def children(
     session: AgentSession, settings: Settings, attempt: int, now: datetime, config: OperatorConfig
 ) -> tuple[Action, ...]:
     """Return the actions that make everything one attempt needs."""
-    policy = network_policy(session.metadata.namespace, settings, config.dns)
+    policy = network_policy(session.metadata.namespace, settings, config)
     secret = session_secret(session, settings, attempt)
     claim = volume_claim(session, settings)
     limits = settings.fields.limits
@@ -99,7 +99,7 @@ def guard(
     """Return what must stand as long as the pod does: the policy it was made under, if it is still known."""
     if settings is None:
         return ()
-    policy = network_policy(session.metadata.namespace, settings, config.dns)
+    policy = network_policy(session.metadata.namespace, settings, config)
     return (Ensure(policy, look=True),) if policy_label(policy) == pod.policy_label else ()
 
 

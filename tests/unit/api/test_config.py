@@ -16,6 +16,7 @@ def test_an_empty_configuration_is_a_whole_one() -> None:
             "podLabels": {"app.kubernetes.io/component": "gateway"},
             "operatorLabels": {"app.kubernetes.io/component": "operator"},
             "url": "",
+            "publicKeys": "",
         },
         "signingKey": {"namespace": "agentsessions-system", "name": "agentsessions-signing-key"},
         "logLevel": "info",

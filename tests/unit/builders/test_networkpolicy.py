@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentsessions.api.base import Json
-from agentsessions.api.config import Dns
+from agentsessions.api.config import Dns, Gateway, OperatorConfig
 from agentsessions.api.template import TemplateFields
 from agentsessions.builders.networkpolicy import network_policy, policy_label
 from agentsessions.policies.resolve import Settings
@@ -26,7 +26,28 @@ DNS_RULE = {
 
 def policy(namespace: str = "team-a", dns: Dns | None = None, **template: object) -> Json:
     """Return the policy of a template."""
-    return network_policy(namespace, make_settings(**template), dns or Dns())
+    return network_policy(namespace, make_settings(**template), OperatorConfig(dns=dns or Dns()))
+
+
+def called(*, hosts: bool = False, **gateway: object) -> Json:
+    """Return the policy of pods under a gateway that is configured so."""
+    config = OperatorConfig(gateway=Gateway.model_validate(gateway))
+    return network_policy("team-a", make_settings(), config, hosts=hosts)
+
+
+def callers(policy: Json) -> list[Json]:
+    """Return who may call on the port of sessions; nothing else may be open."""
+    (rule,) = policy["spec"]["ingress"]
+    assert rule["ports"] == [{"protocol": "TCP", "port": 8000}]
+    return list(rule["from"])
+
+
+def component(name: str, namespace: str = "agentsessions-system") -> Json:
+    """Return the peer that is a component of ours."""
+    return {
+        "namespaceSelector": {"matchLabels": {NAMESPACE_LABEL: namespace}},
+        "podSelector": {"matchLabels": {"app.kubernetes.io/component": name}},
+    }
 
 
 def rules(*peers: Json) -> list[Json]:
@@ -124,7 +145,7 @@ def test_unequal_needs_do_not(one: list[Json], two: list[Json]) -> None:
 @given(TEMPLATES)
 def test_every_policy_is_closed_but_for_what_is_declared(template: TemplateFields) -> None:
     settings = Settings(template, None, "")
-    spec = network_policy("n", settings, Dns())["spec"]
+    spec = network_policy("n", settings, OperatorConfig())["spec"]
     declared = [
         *((template.model_endpoint.egress if template.model_endpoint else None) or []),
         *((template.network_policy.egress if template.network_policy else None) or []),
@@ -138,3 +159,39 @@ def test_every_policy_is_closed_but_for_what_is_declared(template: TemplateField
 def test_the_policy_selects_the_pods_that_carry_its_label() -> None:
     found = policy()
     assert found["spec"]["podSelector"]["matchLabels"]["agentsessions.dev/network-policy"] == policy_label(found)
+
+
+@pytest.mark.requirement("H10", "H25")
+def test_with_a_gateway_it_and_the_operator_come_in() -> None:
+    found = called(enabled=True, namespace="elsewhere")
+    assert callers(found) == [component("operator", "elsewhere"), component("gateway", "elsewhere")]
+
+
+def test_the_labels_of_gateway_and_operator_are_the_configured_ones() -> None:
+    found = called(enabled=True, podLabels={"b": "2", "a": "1"}, operatorLabels={"c": "3"})
+    assert [peer["podSelector"]["matchLabels"] for peer in callers(found)] == [{"c": "3"}, {"a": "1", "b": "2"}]
+
+
+def test_hosts_let_the_operator_in_without_a_gateway() -> None:
+    assert callers(called(hosts=True)) == [component("operator")]
+
+
+def test_hosts_and_pods_of_one_session_share_the_policy_of_a_gateway() -> None:
+    assert called(hosts=True, enabled=True) == called(enabled=True)
+
+
+def test_every_way_in_is_a_policy_of_its_own() -> None:
+    found = [
+        called(),
+        called(hosts=True),
+        called(enabled=True),
+        called(enabled=True, namespace="elsewhere"),
+        called(enabled=True, podLabels={"a": "1"}),
+    ]
+    assert len({policy["metadata"]["name"] for policy in found}) == len(found)
+    assert len({policy_label(policy) for policy in found}) == len(found)
+
+
+def test_without_a_gateway_policies_keep_the_names_they_had_before_there_was_one() -> None:
+    assert called()["metadata"]["name"] == called(namespace="elsewhere")["metadata"]["name"]
+    assert called()["metadata"]["name"] == "agentsessions-6c6c1fb3b9"

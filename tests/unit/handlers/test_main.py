@@ -134,7 +134,7 @@ async def test_the_operator_waits_for_its_kinds(cluster: Cluster, caplog: pytest
     await main._await_crds(cluster, OperatorConfig(), asyncio.Event())  # type: ignore[arg-type]
     told = [r.message for r in caplog.records if r.levelname == "WARNING"]
     assert [("CRD" in text, "API server" in text) for text in told] == [(True, False), (False, True), (True, False)]
-    assert {request.plural for request in cluster.requests} == {"agentsessions", "agenttemplates"}
+    assert {request.plural for request in cluster.requests} == {"agentpools", "agentsessions", "agenttemplates"}
 
 
 async def test_an_operator_that_is_told_to_stop_waits_no_longer(cluster: Cluster) -> None:

@@ -6,7 +6,7 @@ import kopf
 import pytest
 
 from agentsessions.api.base import Json
-from agentsessions.api.names import LABEL_SESSION, POD_SELECTOR, POLICY_SELECTOR
+from agentsessions.api.names import AGENT_SELECTOR, HOST_SELECTOR, LABEL_SESSION, POLICY_SELECTOR
 from agentsessions.handlers.watches import Watches, registry, settings
 from agentsessions.kube.paths import PODS
 from agentsessions.reconcile.audit import Auditor
@@ -174,5 +174,6 @@ def test_kopf_posts_nothing_and_watches_only_what_is_ours() -> None:
     assert chosen.posting.enabled is False
     assert chosen.scanning.disabled is True
     selectors = chosen.watching.label_selectors
-    assert selectors["v1", "pods"] == POD_SELECTOR
+    assert selectors["v1", "pods"] == AGENT_SELECTOR
+    assert selectors["apps", "v1", "statefulsets"] == HOST_SELECTOR
     assert selectors["networking.k8s.io", "v1", "networkpolicies"] == POLICY_SELECTOR

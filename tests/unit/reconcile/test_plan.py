@@ -21,7 +21,7 @@ from agentsessions.reconcile.plan import make_plan
 from unit import kubelet
 from unit.make import CONFIG, NOW, SessionMaker, later, make_pod, make_report, make_session, make_settings
 
-POLICY = policy_label(network_policy("team-a", make_settings(), CONFIG.dns))
+POLICY = policy_label(network_policy("team-a", make_settings(), CONFIG))
 MADE = make_pod().made_with(make_settings().hash).with_label(LABEL_NETWORK_POLICY, POLICY)
 DONE = make_report(result={"text": "4 files"})
 LAST = Termination(reason="AgentFailed", pod="p", pod_uid="pod-0", finished_at=NOW)

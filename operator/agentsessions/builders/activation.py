@@ -1,0 +1,35 @@
+"""What a host is told of a session: who it is, how it is run, and how far its conversation goes; pure."""
+
+from agentsessions.api.host import Activation, SessionLimits, SessionSettings
+from agentsessions.api.pool import AgentPool
+from agentsessions.api.session import AgentSession
+from agentsessions.policies.resolve import Settings
+
+
+def session_settings(settings: Settings, pool: AgentPool) -> SessionSettings:
+    """Return how a session is run on a host of the pool; its memory is bounded by the pool, if by nothing else."""
+    limits = settings.fields.limits
+    return SessionSettings(
+        agent=settings.agent,
+        limits=SessionLimits(
+            recycle_memory=(limits.recycle_memory if limits else None) or pool.spec.per_session_memory,
+            recycle_age_seconds=limits.recycle_age_seconds if limits else None,
+        ),
+        content_logging=settings.fields.content_logging or "Omit",
+    )
+
+
+def activation(session: AgentSession, settings: Settings, pool: AgentPool) -> Activation:
+    """Return the body by which a session is given to a host."""
+    return Activation.model_validate(
+        {
+            "version": 1,
+            "session_id": session.metadata.uid,
+            "namespace": session.metadata.namespace,
+            "name": session.metadata.name,
+            "settings": session_settings(settings, pool),
+            "usage": session.status.usage,
+            "transcript": session.status.transcript,
+            "on_missing_transcript": session.spec.on_missing_transcript,
+        }
+    )

@@ -1,0 +1,1 @@
+"""Complete manifests of everything that a pool is made of; pure."""

@@ -1,0 +1,126 @@
+"""Who sits where, by what watches, passes and hosts have told: workers at the same time must not overfill a host.
+
+Only for counting, and to know where a deleted session was. That two of them disagree for a moment costs balance, never
+a session: the host itself refuses what it has no room for.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from agentsessions.api.base import Json
+from agentsessions.api.session import AgentSession
+from agentsessions.hosts.views import HostView
+from agentsessions.policies.hosts import HostFacts
+
+Key = tuple[str, str]
+FULL_FOR = timedelta(seconds=30)
+"""How long a host that had no room is not asked again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """A session's place, or that it has none yet (`pod` is empty)."""
+
+    uid: str
+    key: Key
+    pool: str
+    pod: str = ""
+    pod_uid: str = ""
+
+
+@dataclass
+class Occupancy:
+    """All LongRunning sessions by pool, and the hosts that were full a moment ago."""
+
+    _seats: dict[str, Seat] = field(default_factory=dict)
+    _pools: dict[Key, dict[str, Seat]] = field(default_factory=dict)
+    _keys: dict[Key, set[str]] = field(default_factory=dict)
+    _full: dict[str, datetime] = field(default_factory=dict)
+
+    def told(self, body: Json) -> None:
+        """Take note of what a watch delivers; what a pass knows is newer, and stays."""
+        if body["metadata"]["uid"] not in self._seats and (seat := _seat_of_body(body)):
+            self._sit(seat)
+
+    def read(self, session: AgentSession) -> None:
+        """Take note of a session as a pass has read it, or is about to write it."""
+        if session.spec.pool_ref is None:
+            return
+        host, pool = session.status.host, session.spec.pool_ref.name
+        pod, pod_uid = (host.pod, host.pod_uid or "") if host else ("", "")
+        self._sit(Seat(session.metadata.uid, session.key, pool, pod, pod_uid))
+
+    def leave(self, uid: str) -> None:
+        """Forget a session that is gone."""
+        seat = self._seats.pop(uid, None)
+        if seat is None:
+            return
+        del self._pools[seat.key[0], seat.pool][uid]
+        self._keys[seat.key].discard(uid)
+        if not self._keys[seat.key]:
+            del self._keys[seat.key]
+
+    def seat(self, uid: str) -> Seat | None:
+        """Return the place of a session."""
+        return self._seats.get(uid)
+
+    def under(self, key: Key) -> list[Seat]:
+        """Return the places of all sessions that bear, or bore, that name."""
+        return [self._seats[uid] for uid in self._keys.get(key, ())]
+
+    def at(self, pod_uid: str) -> list[Seat]:
+        """Return the sessions at a host, and those that have none."""
+        return [seat for seat in self._seats.values() if seat.pod_uid in ("", pod_uid)]
+
+    def waiting(self, namespace: str, pool: str) -> list[Seat]:
+        """Return the sessions of a pool that have no host."""
+        return [seat for seat in self._pools.get((namespace, pool), {}).values() if not seat.pod]
+
+    def loads(self, uid: str, pool: Key, hosts: Sequence[HostFacts], views: Iterable[HostView]) -> dict[str, int]:
+        """Return how many other sessions each host has, by pod name; views tell of those without a resource."""
+        known = {view.address.uid: view for view in views}
+        seats = self._pools.get(pool, {})
+        ids: dict[str, set[str]] = {host.name: set() for host in hosts}
+        for seat in seats.values():
+            if seat.pod in ids:
+                ids[seat.pod].add(seat.uid)
+        for host in hosts:
+            view = known.get(host.uid)
+            ids[host.name] |= {one for one in (view.sessions if view else ()) if one not in seats}
+        return {name: len(found - {uid}) for name, found in ids.items()}
+
+    def refused(self, pod_uid: str, now: datetime) -> None:
+        """Take note that a host has no room."""
+        self._full[pod_uid] = now + FULL_FOR
+
+    def full(self, now: datetime) -> frozenset[str]:
+        """Return the pods that had no room a moment ago."""
+        self._full = {uid: until for uid, until in self._full.items() if until > now}
+        return frozenset(self._full)
+
+    def _sit(self, seat: Seat) -> None:
+        """Put a session into its place, and out of the one before."""
+        self.leave(seat.uid)
+        self._seats[seat.uid] = seat
+        self._pools.setdefault((seat.key[0], seat.pool), {})[seat.uid] = seat
+        self._keys.setdefault(seat.key, set()).add(seat.uid)
+
+
+def capacities(hosts: Iterable[HostFacts], views: Mapping[str, HostView], otherwise: int) -> dict[str, int]:
+    """Return how many sessions each host holds at most, by pod name: as it says itself, or as the pool says."""
+    out = {}
+    for host in hosts:
+        view = views.get(host.uid)
+        out[host.name] = view.capacity if view and view.heard else otherwise
+    return out
+
+
+def _seat_of_body(body: Json) -> Seat | None:
+    """Return the place of a session as a watch has it, or None for one that is not LongRunning."""
+    meta, spec = body["metadata"], body.get("spec", {})
+    if "poolRef" not in spec:
+        return None
+    host = body.get("status", {}).get("host", {})
+    key = (meta["namespace"], meta["name"])
+    return Seat(meta["uid"], key, spec["poolRef"]["name"], host.get("pod", ""), host.get("podUID", ""))

@@ -1,0 +1,72 @@
+"""Status changes that several steps share; pure. A LongRunning session never finishes, so it has no Succeeded."""
+
+from datetime import datetime, timedelta
+
+from agentsessions.api.conditions import ConditionType, Reason, State, condition_for, conditions_for
+from agentsessions.api.status import AgentSessionStatus, Condition, ConditionStatus
+from agentsessions.reconcile.longrunning.model import Around, Step
+from agentsessions.reconcile.model import Notice
+
+
+def set_state(
+    around: Around, state: State, reason: str, message: str, now: datetime, *, onto: AgentSessionStatus | None = None
+) -> AgentSessionStatus:
+    """Return the status with the conditions of `state`; what is known of Resumed stays."""
+    session = around.session
+    status = onto or session.status
+    row = conditions_for(
+        state,
+        reason,
+        message,
+        previous=session.status.conditions,
+        generation=session.metadata.generation,
+        now=now,
+        ends=False,
+    )
+    resumed = status.condition(ConditionType.RESUMED)
+    update = {
+        "conditions": [*row, resumed] if resumed else row,
+        "observed_generation": session.metadata.generation,
+        "session_id": session.metadata.uid,
+    }
+    return status.model_copy(update=update)
+
+
+def with_resumed(
+    around: Around, status: AgentSessionStatus, value: ConditionStatus, reason: Reason, message: str, now: datetime
+) -> AgentSessionStatus:
+    """Return the status with Resumed set."""
+    made: Condition = condition_for(
+        ConditionType.RESUMED,
+        value,
+        reason,
+        message,
+        previous=around.session.status.conditions,
+        generation=around.session.metadata.generation,
+        now=now,
+    )
+    others = [c for c in status.conditions if c.type != ConditionType.RESUMED]
+    return status.model_copy(update={"conditions": [*others, made]})
+
+
+def waiting(
+    around: Around,
+    reason: Reason,
+    message: str,
+    now: datetime,
+    requeue: timedelta,
+    *,
+    onto: AgentSessionStatus | None = None,
+) -> Step:
+    """Say what the session waits for; it goes on by itself."""
+    return Step(set_state(around, State.PROGRESSING, reason, message, now, onto=onto), requeue=requeue)
+
+
+def blocked(
+    around: Around, reason: str, message: str, now: datetime, *, onto: AgentSessionStatus | None = None
+) -> Step:
+    """Say what only a person can mend; an event tells of it when it is new."""
+    status = set_state(around, State.BLOCKED, reason, message, now, onto=onto)
+    ready = around.session.status.condition(ConditionType.READY)
+    known = ready is not None and ready.reason == reason
+    return Step(status, notices=() if known else (Notice("Warning", reason, "Host", message),))

@@ -1,0 +1,112 @@
+"""One pass over a pool, the same for every trigger."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from agentsessions import logs, metrics
+from agentsessions.api.base import API_VERSION, Json
+from agentsessions.api.conditions import Reason
+from agentsessions.api.config import OperatorConfig
+from agentsessions.api.names import STATUS_FIELD_MANAGER
+from agentsessions.api.pool import AgentPool, AgentPoolStatus
+from agentsessions.kube.client import Kube
+from agentsessions.kube.errors import AlreadyExists, Refused
+from agentsessions.kube.paths import POOLS, SECRETS, kind_of
+from agentsessions.reconcile.longrunning.driver import LongRunning
+from agentsessions.reconcile.pools.model import PoolPlan, PoolSeen
+from agentsessions.reconcile.pools.observe import UnreadablePool, observe
+from agentsessions.reconcile.pools.plan import LOOK_AGAIN, make_plan
+from agentsessions.reconcile.pools.rows import conditions
+
+Key = tuple[str, str]
+
+
+@dataclass
+class PoolReconciler:
+    """Brings one pool at a time to what its spec asks for."""
+
+    kube: Kube
+    config: OperatorConfig
+    lasting: LongRunning
+    clock: Callable[[], datetime]
+    _written: dict[str, datetime] = field(default_factory=dict)
+    _made: set[tuple[str, str]] = field(default_factory=set)
+
+    async def reconcile(self, key: Key) -> timedelta | None:
+        """Reconcile the pool; return when to look again. Raises KubeError."""
+        now = self.clock().replace(microsecond=0)
+        try:
+            seen = await observe(key, self.kube, self.lasting, self._written.get("/".join(key)), now)
+        except UnreadablePool as error:
+            logs.warning(
+                "pool cannot be read: CRD and operator differ", namespace=key[0], name=key[1], fields=str(error)
+            )
+            return None
+        if seen is None:
+            metrics.pool_gone(*key)
+            return None
+        plan = await self._carried_out(seen, make_plan(seen, now, self.config), now)
+        if plan.status != seen.pool.status:
+            await self._write(seen.pool, plan.status)
+            self._written["/".join(key)] = now
+        metrics.pool_seen(*key, plan.status)
+        return plan.requeue
+
+    async def _carried_out(self, seen: PoolSeen, plan: PoolPlan, now: datetime) -> PoolPlan:
+        """Make the children what they should be; what the API server refuses is said in status."""
+        try:
+            for manifest in plan.children:
+                await self._ensure(manifest, seen)
+        except Refused as error:
+            problem = (Reason.POD_REJECTED, error.message)
+            said = conditions(seen, plan.status, seen.pool.status.conditions, now, problem)
+            return PoolPlan(plan.status.model_copy(update={"conditions": said}), requeue=LOOK_AGAIN)
+        return plan
+
+    async def _ensure(self, manifest: Json, seen: PoolSeen) -> None:
+        """Create what is missing and set right what differs from what we say of it."""
+        kind, meta = kind_of(manifest), manifest["metadata"]
+        if kind is SECRETS:
+            await self._create_once(manifest)
+            return
+        present = await self.kube.get(kind, meta["namespace"], meta["name"])
+        if present is None or not covers(present, manifest):
+            await self.kube.apply(kind, manifest)
+
+    async def _create_once(self, manifest: Json) -> None:
+        """Create an immutable Secret, which the operator cannot read; its name stands for its content."""
+        meta = manifest["metadata"]
+        if (meta["namespace"], meta["name"]) in self._made:
+            return
+        with suppress(AlreadyExists):
+            await self.kube.create(SECRETS, manifest)
+        self._made.add((meta["namespace"], meta["name"]))
+
+    async def _write(self, pool: AgentPool, status: AgentPoolStatus) -> None:
+        """Write the status once; a pool that changed since it was read is looked at again instead."""
+        meta = pool.metadata
+        manifest = {
+            "apiVersion": API_VERSION,
+            "kind": "AgentPool",
+            "metadata": {
+                "name": meta.name,
+                "namespace": meta.namespace,
+                "uid": meta.uid,
+                "resourceVersion": meta.resource_version,
+            },
+            "status": status.to_json(),
+        }
+        await self.kube.apply(POOLS, manifest, manager=STATUS_FIELD_MANAGER, subresource="status")
+
+
+def covers(present: Any, wanted: Any) -> bool:
+    """Return whether an object has all that is wanted of it; what the API server or others add does not matter."""
+    if isinstance(wanted, dict):
+        return isinstance(present, dict) and all(covers(present.get(key), value) for key, value in wanted.items())
+    if isinstance(wanted, list):
+        same = isinstance(present, list) and len(present) == len(wanted)
+        return same and all(covers(one, other) for one, other in zip(present, wanted, strict=True))
+    return bool(present == wanted) or (wanted in ("", None) and present is None)

@@ -1,0 +1,40 @@
+"""What is known around one pool, and what one pass decides."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from agentsessions.api.base import Json
+from agentsessions.api.pool import AgentPool, AgentPoolStatus
+from agentsessions.api.template import TemplateFields
+from agentsessions.policies.hosts import HostFacts
+from agentsessions.policies.startup import Diagnosis
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSeen:
+    """The pool's template, StatefulSet and hosts as the API server has them, and the sessions on each host.
+
+    `loads` counts sessions by pod name, `waiting` those without a host. `trouble` is what keeps a host from starting.
+    `written` is when figures were last written to status.
+    """
+
+    pool: AgentPool
+    template: TemplateFields | None = None
+    template_name: str = "default"
+    template_problem: str = ""
+    stateful_set: Json | None = None
+    hosts: Sequence[HostFacts] = ()
+    loads: Mapping[str, int] = field(default_factory=dict)
+    waiting: int = 0
+    trouble: Diagnosis | None = None
+    written: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PoolPlan:
+    """The children that must be as they are here, the status that holds then, and when to look again."""
+
+    status: AgentPoolStatus
+    children: tuple[Json, ...] = ()
+    requeue: timedelta | None = None
