@@ -41,6 +41,10 @@ def parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="run the operator")
     run.add_argument("--config", type=Path, required=True)
     run.add_argument("--port", type=int, default=8080, help="port of /healthz, /readyz and /metrics")
+    directory = commands.add_parser("directory", help="run the gateway's directory, which Envoy asks on loopback")
+    directory.add_argument("--config", type=Path, required=True)
+    directory.add_argument("--port", type=int, default=9000, help="port of ext_authz on 127.0.0.1")
+    directory.add_argument("--status-port", type=int, default=9001, help="port of /healthz, /readyz and /metrics")
     return top
 
 
@@ -53,6 +57,10 @@ def main(arguments: list[str] | None = None) -> int:
     if options.command == "docs":
         write_docs(options.out)
         return 0
+    if options.command == "directory":
+        from agentsessions.directory.main import run_directory
+
+        return run_directory(options.config, options.port, options.status_port)
     from agentsessions.handlers.main import run_operator
 
     return run_operator(options.config, options.port)

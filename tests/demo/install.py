@@ -30,7 +30,18 @@ def values(images: Images, answering: Model) -> Json:
         "image": {"repository": images.repository("operator"), "tag": images.tag},
         "agentImage": {"repository": images.repository("agent"), "tag": images.tag},
         "podAnnotations": {_VERSION: images.version("operator")},
+        "gateway": gateway(images),
         "defaults": {**chosen.get("defaults", {}), "contentLogging": "Include"},
+    }
+
+
+def gateway(images: Images) -> Json:
+    """Return the chart's values for the gateway: our images, and little time to drain."""
+    version = {f"{_VERSION}-{name}": images.version(name) for name in ("operator", "envoy")}
+    return {
+        "image": {"repository": images.repository("envoy"), "tag": images.tag},
+        "podAnnotations": version,
+        "drainSeconds": 5,
     }
 
 

@@ -8,6 +8,7 @@ import yaml
 from cluster import Provider
 from demo import model
 from demo.images import Images
+from demo.install import gateway
 from e2e.api import DEPLOYMENTS, Api, Json
 from e2e.operator_pod import NAMESPACE, RELEASE, Operator, is_rolled_out
 from e2e.terminal import Terminal
@@ -46,6 +47,7 @@ def values(images: Images) -> Json:
         "image": {"repository": images.repository("operator"), "tag": images.tag},
         "agentImage": {"repository": images.repository("agent"), "tag": images.tag},
         "podAnnotations": {_VERSION: images.version("operator")},
+        "gateway": gateway(images),
         "defaults": {
             "modelEndpoint": {"baseUrl": BASE_URL, "egress": [peer]},
             "agent": {"maxTurns": CHART_MAX_TURNS},

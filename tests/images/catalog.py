@@ -48,6 +48,11 @@ IMAGES = {
             ("tests/standin",),
         ),
         Image(
+            "envoy",
+            "tests/images/envoy/Dockerfile",
+            ("tests/images/envoy",),
+        ),
+        Image(
             "byo",
             "tests/images/byo/Dockerfile",
             ("tests/images/byo",),
@@ -56,5 +61,5 @@ IMAGES = {
 }
 """All images by name; the base is made apart, see `base`."""
 
-DEPLOYED = ("agent", "operator", "standin")
+DEPLOYED = ("agent", "operator", "standin", "envoy")
 """What the demo needs; the rest is for tests alone."""

@@ -15,5 +15,9 @@ egress:
 {{- if and .Values.egress.enabled (not $defaults.modelEndpoint) }}
 {{- $_ := set $defaults "modelEndpoint" (include "agentsessions.egressEndpoint" . | fromYaml) }}
 {{- end }}
-{{- dict "defaults" $defaults "dns" .Values.dns "watchNamespaces" .Values.watchNamespaces "logLevel" .Values.logLevel "concurrency" .Values.concurrency "retryBackoff" .Values.retryBackoff | toYaml }}
+{{- $gateway := dict "enabled" .Values.gateway.enabled "namespace" .Release.Namespace "url" .Values.gateway.url
+  "podLabels" (include "agentsessions.selectorLabels" (dict "root" . "component" "gateway") | fromYaml)
+  "operatorLabels" (include "agentsessions.selectorLabels" (dict "root" . "component" "operator") | fromYaml) }}
+{{- $key := dict "namespace" .Release.Namespace "name" (include "agentsessions.signingKeyName" .) }}
+{{- dict "gateway" $gateway "signingKey" $key "defaults" $defaults "dns" .Values.dns "watchNamespaces" .Values.watchNamespaces "logLevel" .Values.logLevel "concurrency" .Values.concurrency "retryBackoff" .Values.retryBackoff | toYaml }}
 {{- end }}

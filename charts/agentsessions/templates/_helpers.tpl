@@ -88,3 +88,20 @@ ports:
   - {protocol: UDP, port: 53}
   - {protocol: TCP, port: 53}
 {{- end }}
+
+{{/* The way to the HTTP port of agent pods. */}}
+{{- define "agentsessions.agentEgressRule" -}}
+to:
+  - podSelector:
+      matchLabels:
+        app.kubernetes.io/managed-by: agentsessions
+    {{- if .Values.watchNamespaces }}
+    namespaceSelector:
+      matchExpressions:
+        - {key: kubernetes.io/metadata.name, operator: In, values: {{ toJson .Values.watchNamespaces }}}
+    {{- else }}
+    namespaceSelector: {}
+    {{- end }}
+ports:
+  - {protocol: TCP, port: 8000}
+{{- end }}

@@ -1,18 +1,18 @@
 {{/* All that the operator may do; the same rules in a ClusterRole or in one Role per watched namespace. */}}
 {{- define "agentsessions.rules" -}}
 - apiGroups: [agentsessions.dev]
-  resources: [agentsessions, agenttemplates]
+  resources: [agentsessions, agenttemplates, agentpools]
   verbs: [get, list, watch]
 # Finished sessions are deleted after ttlSecondsAfterFinished.
 - apiGroups: [agentsessions.dev]
   resources: [agentsessions]
   verbs: [delete]
 - apiGroups: [agentsessions.dev]
-  resources: [agentsessions/status]
+  resources: [agentsessions/status, agentpools/status]
   verbs: [get, patch]
 # Owner references that block deletion need this where OwnerReferencesPermissionEnforcement is on.
 - apiGroups: [agentsessions.dev]
-  resources: [agentsessions/finalizers]
+  resources: [agentsessions/finalizers, agentpools/finalizers]
   verbs: [update]
 - apiGroups: [""]
   resources: [pods]
@@ -27,6 +27,16 @@
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
   verbs: [get, list, watch, create, delete, patch]
+# The hosts of pools. Nothing is deleted: the garbage collector takes what a deleted pool leaves.
+- apiGroups: [apps]
+  resources: [statefulsets]
+  verbs: [get, list, watch, create, patch]
+- apiGroups: [""]
+  resources: [services]
+  verbs: [get, create, patch]
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [get, create, patch]
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create]
@@ -34,4 +44,14 @@
 - apiGroups: [""]
   resources: [events]
   verbs: [list]
+{{- end }}
+
+{{/* What the gateway's directory may see. */}}
+{{- define "agentsessions.gateway.rules" -}}
+- apiGroups: [agentsessions.dev]
+  resources: [agentsessions, agentpools]
+  verbs: [get, list, watch]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch]
 {{- end }}

@@ -3,6 +3,7 @@
 from collections.abc import Collection
 
 from agentsessions.api.base import Json
+from agentsessions.api.config import Gateway
 from agentsessions.api.session import AgentSession
 from agentsessions.api.template import KEY_VARIABLES
 from agentsessions.builders.contract import (
@@ -16,11 +17,25 @@ from agentsessions.builders.contract import (
 from agentsessions.policies.resolve import Settings
 
 
-def environment(session: AgentSession, settings: Settings, secret: str) -> list[Json]:
+def environment(session: AgentSession, settings: Settings, secret: str, gateway: Gateway) -> list[Json]:
     """Return the container's variables; the contract's cannot be overridden by the template."""
     fixed = _contract(session, settings)
-    prompt = [var for var in _prompt_variable(session, settings, secret) if var["name"] not in fixed]
-    return [*template_variables(fixed, settings, fixed.keys() | {var["name"] for var in prompt}), *prompt]
+    own: list[Json] = []
+    if gateway.enabled:
+        fixed["AGENTSESSIONS_PUBLIC_KEYS"] = gateway.public_keys
+        own = pod_variables()
+    taken = fixed.keys() | {var["name"] for var in own}
+    own += [var for var in _prompt_variable(session, settings, secret) if var["name"] not in taken]
+    return [*template_variables(fixed, settings, fixed.keys() | {var["name"] for var in own}), *own]
+
+
+def pod_variables() -> list[Json]:
+    """Return the variables by which a pod knows who it is."""
+    paths = {"AGENTSESSIONS_POD_NAME": "metadata.name", "AGENTSESSIONS_POD_UID": "metadata.uid"}
+    return [
+        {"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}}
+        for name, path in paths.items()
+    ]
 
 
 def template_variables(fixed: dict[str, str], settings: Settings, taken: Collection[str]) -> list[Json]:

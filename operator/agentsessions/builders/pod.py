@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from agentsessions.api.base import Json
+from agentsessions.api.config import Gateway
+from agentsessions.api.host import PORT
 from agentsessions.api.names import (
     ANNOTATION_TEMPLATE_HASH,
     CONTAINER,
@@ -28,6 +30,7 @@ def session_pod(
     secret: str,
     policy_label: str,
     deadline: timedelta | None,
+    gateway: Gateway,
 ) -> Json:
     """Return the pod; `secret` is the attempt's Secret, `deadline` the time left to the session."""
     metadata = child_metadata(session, pod_name(session.metadata.name, session.metadata.uid, attempt))
@@ -37,7 +40,7 @@ def session_pod(
     spec |= {
         "restartPolicy": "Never",
         "terminationGracePeriodSeconds": settings.fields.termination_grace_period_seconds,
-        "containers": [_container(session, settings, secret)],
+        "containers": [_container(session, settings, secret, gateway)],
         "volumes": volumes(session, settings, secret),
     }
     if deadline is not None:
@@ -45,13 +48,15 @@ def session_pod(
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
 
-def _container(session: AgentSession, settings: Settings, secret: str) -> Json:
+def _container(session: AgentSession, settings: Settings, secret: str, gateway: Gateway) -> Json:
     """Return the agent's container; command and arguments are the image's own."""
+    ports = [{"name": "http", "containerPort": PORT, "protocol": "TCP"}] if gateway.enabled else []
     return {
         "name": CONTAINER,
         "image": settings.fields.image,
         "imagePullPolicy": settings.fields.image_pull_policy,
-        "env": environment(session, settings, secret),
+        **({"ports": ports} if ports else {}),
+        "env": environment(session, settings, secret, gateway),
         "resources": resource_requirements(settings.fields.resources),
         "volumeMounts": mounts(settings),
         "terminationMessagePolicy": "File",

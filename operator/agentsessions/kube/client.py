@@ -71,6 +71,10 @@ class Kube:
         path = kind.path(manifest["metadata"]["namespace"])
         return await self._request("POST", kind, path, query={"fieldManager": FIELD_MANAGER}, body=manifest)
 
+    async def review(self, kind: Kind, question: Json) -> Json:
+        """Ask the API server about somebody; nothing is stored."""
+        return await self._request("POST", kind, kind.path(), body=question)
+
     async def apply(self, kind: Kind, manifest: Json, *, manager: str = FIELD_MANAGER, subresource: str = "") -> Json:
         """Apply an object, or a subresource of one, on the server; what another owns there becomes ours."""
         meta = manifest["metadata"]

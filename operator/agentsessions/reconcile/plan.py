@@ -67,7 +67,7 @@ def _informed(seen: Observed, pod: PodFacts, config: OperatorConfig) -> Observed
 def _running(seen: Observed, pod: PodFacts, now: datetime, config: OperatorConfig) -> Plan:
     """The agent is at work: see that its NetworkPolicy still stands, which others may have removed."""
     guard = starting.guard(seen.session, starting.settings_of(seen, config), pod, config)
-    return Plan(running(seen, pod, now), actions=guard, requeue=_time_left(seen.session.status, pod, now))
+    return Plan(running(seen, pod, now, config), actions=guard, requeue=_time_left(seen.session.status, pod, now))
 
 
 def present_pod(seen: Observed) -> PodFacts | None:

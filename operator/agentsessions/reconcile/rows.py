@@ -3,8 +3,10 @@
 from datetime import datetime
 
 from agentsessions.api.conditions import Reason, State, conditions_for
+from agentsessions.api.config import OperatorConfig
 from agentsessions.api.session import AgentSession
 from agentsessions.api.status import AgentSessionStatus, Host
+from agentsessions.policies.endpoint import endpoint
 from agentsessions.policies.facts import PodFacts
 from agentsessions.reconcile.model import Observed
 
@@ -29,6 +31,7 @@ def set_state(
         "conditions": conditions,
         "observed_generation": session.metadata.generation,
         "session_id": session.metadata.uid,
+        "endpoint": None,
     }
     return (onto or session.status).model_copy(update=update)
 
@@ -42,11 +45,12 @@ def _steady(session: AgentSession, state: State, reason: str, message: str) -> s
     return ready.message if same else message
 
 
-def running(seen: Observed, pod: PodFacts, now: datetime) -> AgentSessionStatus:
-    """Return the status of a session whose agent is at work."""
+def running(seen: Observed, pod: PodFacts, now: datetime, config: OperatorConfig) -> AgentSessionStatus:
+    """Return the status of a session whose agent is at work: only then can it be talked to."""
     status = set_state(seen, State.RUNNING, Reason.RUNNING, f"The agent is at work in pod '{pod.name}'.", now)
     start = status.start_time or pod.accepted or now
-    return status.model_copy(update={"start_time": start, "host": host_of(pod)})
+    update = {"start_time": start, "host": host_of(pod), "endpoint": endpoint(seen.session, config)}
+    return status.model_copy(update=update)
 
 
 def host_of(pod: PodFacts) -> Host:

@@ -86,6 +86,7 @@ def children(
         secret=secret["metadata"]["name"],
         policy_label=policy_label(policy),
         deadline=deadline.remaining(session.status.start_time, bound, now),
+        gateway=config.gateway,
     )
     first: list[Action] = [Ensure(policy, look=True)]
     if claim is not None:

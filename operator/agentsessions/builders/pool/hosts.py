@@ -6,7 +6,7 @@ from agentsessions.api.host import PORT
 from agentsessions.api.names import ANNOTATION_TEMPLATE_HASH, CONTAINER, LABEL_NETWORK_POLICY, digest
 from agentsessions.api.pool import AgentPool
 from agentsessions.builders.contract import HOME_DIR, PLACEHOLDER_KEY, SESSION_DIR, STATE_DIR, TMP_DIR
-from agentsessions.builders.environment import template_variables
+from agentsessions.builders.environment import pod_variables, template_variables
 from agentsessions.builders.pod import container_isolation, isolation, placement
 from agentsessions.builders.pool.meta import child_metadata, pool_labels, selector, stem
 from agentsessions.builders.resources import resource_requirements
@@ -121,15 +121,6 @@ def _environment(pool: AgentPool, settings: Settings, config: OperatorConfig) ->
     own = pod_variables()
     taken = fixed.keys() | {var["name"] for var in own}
     return [*template_variables(fixed, settings, taken), *own]
-
-
-def pod_variables() -> list[Json]:
-    """Return the variables by which a pod knows who it is."""
-    paths = {"AGENTSESSIONS_POD_NAME": "metadata.name", "AGENTSESSIONS_POD_UID": "metadata.uid"}
-    return [
-        {"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}}
-        for name, path in paths.items()
-    ]
 
 
 def _volumes(settings: Settings, secret: str) -> list[Json]:

@@ -1,0 +1,18 @@
+"""The directory's metrics; no label names a session or a user."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+REGISTRY = CollectorRegistry()
+decisions = Counter(
+    "agentsessions_directory_decisions_total", "Requests by what was decided.", ["outcome"], registry=REGISTRY
+)
+seconds = Histogram(
+    "agentsessions_directory_decision_duration_seconds",
+    "Time of one decision, waiting for a session included.",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5, 20),
+    registry=REGISTRY,
+)
+reviews = Counter(
+    "agentsessions_directory_reviews_total", "Questions to the API server, by kind.", ["kind"], registry=REGISTRY
+)
+held = Gauge("agentsessions_directory_held_requests", "Requests that wait for their session.", registry=REGISTRY)

@@ -1,0 +1,105 @@
+"""Where a session is: from the watches, live where they have nothing yet; None while it is not to be had."""
+
+from dataclasses import dataclass
+from uuid import UUID, uuid5
+
+from agentsessions.api.host import Scope
+from agentsessions.directory.identity import User
+from agentsessions.directory.paths import Kind, Target
+from agentsessions.directory.world import PodView, PoolView, SessionView, World, pod_view, pool_view, session_view
+from agentsessions.hosts.streams import HostStreams
+from agentsessions.kube.client import Kube
+from agentsessions.kube.paths import PODS, POOLS, SESSIONS
+from agentsessions.policies.placement import rank
+
+
+class NotThere(Exception):
+    """There is nothing of that name."""
+
+
+class Over(Exception):
+    """The session is finished; it will not answer any more."""
+
+
+class Stuck(Exception):
+    """The session cannot go on until somebody mends something; the text is the reason in a word."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A session's pod, and what a token for it must say."""
+
+    session_id: str
+    pod: PodView
+    scope: Scope
+    name: str = ""
+
+
+@dataclass
+class Whereabouts:
+    """Finds sessions."""
+
+    kube: Kube
+    world: World
+    streams: HostStreams
+
+    async def identify(self, target: Target) -> SessionView | PoolView:
+        """Return what the request names; raises NotThere. Looks live for what the watches have not told of."""
+        key = (target.namespace, target.name)
+        named = target.kind is Kind.NAMED
+        known: SessionView | PoolView | None = self.world.sessions.get(key) if named else self.world.pools.get(key)
+        if known is None:
+            raw = await self.kube.get(SESSIONS if named else POOLS, *key)
+            known = None if raw is None else session_view(raw) if named else pool_view(raw)
+        if known is None or (isinstance(known, PoolView) and not known.implicit):
+            raise NotThere
+        if isinstance(known, SessionView) and target.port is not None and target.port not in known.ports:
+            raise NotThere
+        return known
+
+    async def find(self, target: Target, user: User) -> Place | None:
+        """Return where the session is now, or None while it is on its way. Raises NotThere, Over, Stuck."""
+        known = await self.identify(target)
+        if isinstance(known, PoolView):
+            return self._implicit(target, known, user)
+        return await self._named(target, known)
+
+    async def _named(self, target: Target, session: SessionView) -> Place | None:
+        if session.finished:
+            raise Over
+        if session.stalled and not session.is_held:
+            raise Stuck(session.reason)
+        pod = await self._pod(target.namespace, session) if session.pod_uid and session.is_held else None
+        if pod is None or not pod.ip or not pod.running:
+            return None
+        scope = Scope.PORTS if target.port is not None else Scope.SESSION
+        return Place(session.uid, pod, scope, target.name)
+
+    async def _pod(self, namespace: str, session: SessionView) -> PodView | None:
+        """Return the very pod that status names; one of the same name may be another's."""
+        if (known := self.world.pods.get(session.pod_uid)) is not None:
+            return known
+        raw = await self.kube.get(PODS, namespace, session.pod)
+        found = pod_view(raw) if raw is not None else None
+        return found if found is not None and found.uid == session.pod_uid else None
+
+    def _implicit(self, target: Target, pool: PoolView, user: User) -> Place | None:
+        """Return the host that holds the id, else the one that the id is hashed to among those with room."""
+        session_id = implicit_id(pool.uid, user, target.session_id)
+        hosts = {pod.name: pod for pod in self.world.hosts(pool.uid)}
+        # A host that drains still has its sessions: they are not to be made anew elsewhere.
+        holding = [self.world.pods.get(view.address.uid) for view in self.streams.holders(session_id)]
+        held = next((pod for pod in holding if pod is not None and pod.ip), None)
+        if held is None:
+            ordered = rank(session_id, (name for name, pod in hosts.items() if not self._is_full(pod)))
+            held = hosts[ordered[0]] if ordered else None
+        return Place(session_id, held, Scope.IMPLICIT, target.session_id) if held is not None else None
+
+    def _is_full(self, pod: PodView) -> bool:
+        view = self.streams.host(pod.uid)
+        return view is not None and view.heard and len(view.sessions) >= view.capacity
+
+
+def implicit_id(pool_uid: str, user: User, given: str) -> str:
+    """Return the SDK's session id of an id without a resource: each user has a space of ids of their own."""
+    return str(uuid5(UUID(pool_uid), f"{user.name}\n{given}"))
