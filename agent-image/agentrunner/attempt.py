@@ -24,6 +24,7 @@ class Books:
         self._termination = termination
         self._log = log
         self._start = ZERO
+        self._turns = 0
         self._kills_before = oom.count()
         self.usage = Usage()
 
@@ -40,11 +41,14 @@ class Books:
         """Take a reading in the middle of the turn."""
         self._count(used_since(self._start, meter, turns))
 
+    def turn_ended(self, message: ResultMessage) -> None:
+        """Take the reading at the end of a turn; the report that follows tells it."""
+        self._turns += message.num_turns
+        meter = read_meter(message.total_cost_usd, message.model_usage)
+        self._count(used_since(self._start, meter, self._turns), quiet=True)
+
     def close(self, verdict: Verdict, message: ResultMessage | None) -> TerminationReport:
-        """Take the last reading, and report the end: first on the volume, then to Kubernetes."""
-        if message is not None:
-            meter = read_meter(message.total_cost_usd, message.model_usage)
-            self._count(used_since(self._start, meter, message.num_turns), quiet=True)
+        """Report the end, with the answer in `message`: first on the volume, then to Kubernetes."""
         answered = message is not None and verdict.is_finished and not message.is_error
         result = report.result_of(message) if message and answered else None
         ended = report.final(self._session_id, verdict, result, self.usage, self.oom_kills)

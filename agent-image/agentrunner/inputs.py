@@ -38,6 +38,8 @@ class Inputs:
     """One task: who it belongs to, what is asked, and how the agent is to be set up."""
 
     session_id: str
+    namespace: str
+    name: str
     prompt: str
     attempt: int
     agent: AgentOptions
@@ -49,6 +51,8 @@ def read_inputs(directory: Path) -> Inputs:
     document = parse_session(_read(directory / SESSION_FILE))
     return Inputs(
         session_id=str(document.session_id),
+        namespace=document.namespace,
+        name=document.name,
         prompt=parse_prompt(_read(directory / PROMPT_FILE)),
         attempt=document.attempt,
         agent=document.agent,

@@ -48,6 +48,9 @@ def failed(reason: str, message: str, *, retryable: bool) -> Verdict:
 
 INTERRUPTED = failed(ReportReason.INTERRUPTED, "the agent was told to stop before it finished", retryable=True)
 
+STOPPED = failed(ReportReason.INTERRUPTED, "a client ended the agent's turn", retryable=False)
+"""A person said so: another attempt would do what they did not want."""
+
 
 def judge_result(
     result: ResultMessage, *, stopping: bool, wants_structure: bool, api_error: str | None = None

@@ -12,12 +12,13 @@ from claude_agent_sdk import Message, ResultMessage
 
 from agentrunner import report
 from agentrunner.attempt import Books
+from agentrunner.company import Company
 from agentrunner.environment import agent_environment
 from agentrunner.errors import InvalidInput
 from agentrunner.events import EventLog, LibraryHandler
 from agentrunner.inputs import Inputs, read_inputs
 from agentrunner.options import Launch, sdk_options
-from agentrunner.outcome import INTERRUPTED, Verdict, failed, judge_exception, judge_result
+from agentrunner.outcome import INTERRUPTED, STOPPED, Verdict, failed, judge_exception, judge_result
 from agentrunner.places import Places, places, require_writable, write_private
 from agentrunner.progress import Progress
 from agentrunner.scrub import make_scrubber
@@ -51,13 +52,14 @@ def run(own: Mapping[str, str], cwd: Path, log: EventLog, stop: StopFlag) -> int
         state = State(where.state, session_id)
         state.open()
         require_writable(environment)
+        company = _company(own, inputs, where, log)
     except InvalidInput as error:
         return _refuse(error, session_id, termination, log)
     books = Books(session_id, inputs.attempt, state, termination, log)
     stored = state.finished()
     if stored is not None:
         return _repeat(stored, books, log)
-    return asyncio.run(_Attempt(inputs, where, environment, books, log).run(stop))
+    return asyncio.run(_Attempt(inputs, where, environment, books, log, company).run(stop))
 
 
 def _take_environment(own: Mapping[str, str], inputs: Inputs, where: Places) -> dict[str, str]:
@@ -66,6 +68,16 @@ def _take_environment(own: Mapping[str, str], inputs: Inputs, where: Places) -> 
     os.environ.clear()
     os.environ.update(environment)
     return environment
+
+
+def _company(own: Mapping[str, str], inputs: Inputs, where: Places, log: EventLog) -> Company:
+    """Return who takes part: the clients of the gateway, if the pod was told whom to trust."""
+    if not own.get("AGENTSESSIONS_PUBLIC_KEYS"):
+        return Company()
+    # Only now: a task that nobody talks to need not wait until a web server is loaded.
+    from agentrunner.serving.solo import solo
+
+    return solo(own, inputs, where, log)
 
 
 def _refuse(error: InvalidInput, session_id: str, termination: TerminationLog, log: EventLog) -> int:
@@ -86,15 +98,23 @@ class _Attempt:
     """The part of a run that needs an event loop."""
 
     def __init__(
-        self, inputs: Inputs, where: Places, environment: Mapping[str, str], books: Books, log: EventLog
+        self,
+        inputs: Inputs,
+        where: Places,
+        environment: Mapping[str, str],
+        books: Books,
+        log: EventLog,
+        company: Company,
     ) -> None:
         self._inputs = inputs
         self._where = where
         self._environment = environment
         self._books = books
         self._log = log
+        self._company = company
         self._progress = Progress(log)
         self._stop = asyncio.Event()
+        self._halt = asyncio.Event()
         self._news = asyncio.Event()
         self._result: ResultMessage | None = None
         self._ended = False
@@ -108,17 +128,25 @@ class _Attempt:
             self._on_signal()
         logging.basicConfig(handlers=[LibraryHandler(self._log)], force=True)
         self._books.progress(ZERO, 0)
-        try:
-            verdict = await self._converse()
-        except Exception as error:
-            verdict = judge_exception(error, stopping=self._stop.is_set(), oom_kills=self._books.oom_kills)
-        if not self._ended:
-            self._end(verdict)
+        async with self._company.present(self._on_interrupt):
+            try:
+                verdict = await self._converse()
+            except Exception as error:
+                verdict = judge_exception(error, stopping=self._stop.is_set(), oom_kills=self._books.oom_kills)
+            if not self._ended:
+                self._end(verdict)
         return verdict.exit_code
 
     def _on_signal(self) -> None:
         self._log.emit("stopping")
+        self._company.draining = True
         self._stop.set()
+        self._halt.set()
+
+    def _on_interrupt(self) -> None:
+        """A client wants the turn that runs to end."""
+        self._log.emit("interrupted")
+        self._halt.set()
 
     async def _converse(self) -> Verdict:
         """Hold the session to its end; the report is written before the CLI is asked to leave."""
@@ -126,6 +154,7 @@ class _Attempt:
         session_id = self._inputs.session_id
         start = begin(find(config, self._where.workspace, session_id), session_id)
         self._log.emit("attemptStarted", start=start.value, promptSize=len(self._inputs.prompt))
+        self._company.facts.resumed = start is not Start.FRESH
         prompt = self._inputs.agent.system_prompt
         system_prompt = write_private(prompt) if prompt else None
         launch = Launch(session_id, start is not Start.FRESH, self._where.workspace, system_prompt)
@@ -134,7 +163,8 @@ class _Attempt:
             return INTERRUPTED
         try:
             self._books.start(await session.meter())
-            verdict = await self._turn(session, start)
+            self._company.facts.pid = session.pid
+            verdict = await self._turns(session, start)
             self._end(verdict)
             return verdict
         finally:
@@ -156,25 +186,53 @@ class _Attempt:
             await connecting
         return False
 
-    async def _turn(self, session: Session, start: Start) -> Verdict:
-        """Ask, or ask to go on, and return what came of it."""
+    async def _turns(self, session: Session, start: Start) -> Verdict:
+        """Ask, or ask to go on, then whatever was said meanwhile; return what came of the last."""
         text, uuid = self._inputs.prompt, prompt_uuid(self._inputs.session_id)
         if start is Start.CONTINUE:
             text, uuid = CONTINUATION, str(uuid4())
+        await self._company.next()  # the prompt
+        verdict = await self._turn(session, text, uuid)
+        while (verdict.is_finished or verdict is STOPPED) and not self._stop.is_set():
+            message = await self._company.next()
+            if message is None:
+                break
+            after = await self._turn(session, message.prompt, message.uuid)
+            # A turn that a client ended does not take back the answer before it.
+            verdict = verdict if after is STOPPED else after
+        return verdict
+
+    async def _turn(self, session: Session, text: str, uuid: str) -> Verdict:
+        """Send one message and return what came of it."""
+        self._halt = asyncio.Event()
+        if self._stop.is_set():
+            self._halt.set()
         watch = asyncio.create_task(self._watch(session))
         try:
-            self._result = await session.ask(text, uuid, self._note, self._stop)
+            result = await session.ask(text, uuid, self._note, self._halt)
         finally:
             watch.cancel()
-        return judge_result(
-            self._result,
-            stopping=self._stop.is_set(),
+        self._books.turn_ended(result)
+        self._company.facts.usage = self._books.usage
+        self._company.answered()
+        return self._judged(result)
+
+    def _judged(self, result: ResultMessage) -> Verdict:
+        """Return the verdict on a turn, and keep its answer unless a client ended it."""
+        verdict = judge_result(
+            result,
+            stopping=self._halt.is_set(),
             wants_structure=self._inputs.agent.output_schema is not None,
             api_error=self._progress.api_error,
         )
+        if verdict is INTERRUPTED and self._halt.is_set() and not self._stop.is_set():
+            return STOPPED
+        self._result = result
+        return verdict
 
     def _note(self, message: Message) -> None:
         self._progress.note(message)
+        self._company.heard(message)
         self._news.set()
 
     async def _watch(self, session: Session) -> None:
@@ -188,11 +246,13 @@ class _Attempt:
                 # A dying CLI cannot answer; how it died is seen, and judged, where its messages are read.
                 self._log.emit("usageUnread", error=type(error).__name__)
                 return
+            self._company.facts.usage = self._books.usage
             await asyncio.sleep(METER_SECONDS)
 
     def _end(self, verdict: Verdict) -> None:
         self._ended = True
         ended = self._books.close(verdict, self._result)
+        self._company.close()
         self._log.emit(
             "attemptEnded",
             outcome=ended.outcome,

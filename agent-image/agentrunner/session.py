@@ -33,6 +33,12 @@ class Session:
         """Let the CLI write its transcript and leave; takes seconds if it hangs."""
         await self._client.disconnect()
 
+    @property
+    def pid(self) -> int | None:
+        """Process id of the CLI."""
+        process: Any = getattr(self._client._transport, "_process", None)
+        return None if process is None else int(process.pid)
+
     async def meter(self) -> Meter:
         """Return the CLI's counters; also valid in the middle of a turn."""
         # Not in the SDK's public interface at this version; the pinned CLI answers in milliseconds.

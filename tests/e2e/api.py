@@ -34,7 +34,12 @@ class Resource:
 
 SESSIONS = Resource("agentsessions.dev/v1alpha1", "agentsessions")
 TEMPLATES = Resource("agentsessions.dev/v1alpha1", "agenttemplates")
+POOLS = Resource("agentsessions.dev/v1alpha1", "agentpools")
 PODS = Resource("v1", "pods")
+ACCOUNTS = Resource("v1", "serviceaccounts")
+ROLE_BINDINGS = Resource("rbac.authorization.k8s.io/v1", "rolebindings")
+STATEFUL_SETS = Resource("apps/v1", "statefulsets")
+BUDGETS = Resource("policy/v1", "poddisruptionbudgets")
 SECRETS = Resource("v1", "secrets")
 CLAIMS = Resource("v1", "persistentvolumeclaims")
 NAMESPACES = Resource("v1", "namespaces")
@@ -49,6 +54,9 @@ DEPLOYMENTS = Resource("apps/v1", "deployments")
 _KINDS = {
     "AgentSession": SESSIONS,
     "AgentTemplate": TEMPLATES,
+    "AgentPool": POOLS,
+    "ServiceAccount": ACCOUNTS,
+    "RoleBinding": ROLE_BINDINGS,
     "Pod": PODS,
     "Secret": SECRETS,
     "Namespace": NAMESPACES,

@@ -17,6 +17,7 @@ from e2e import guard, install, manifests
 from e2e.api import NAMESPACES, Api, ApiError
 from e2e.audit import AuditLog
 from e2e.diagnosis import diagnose
+from e2e.gateway import Gateway, reached
 from e2e.lab import Lab, Labs
 from e2e.operator_pod import Operator
 from e2e.terminal import Terminal
@@ -38,6 +39,11 @@ _ORDER = (
     "test_retries",
     "test_disruption",
     "test_limits",
+    "test_gateway",
+    "test_pools",
+    "test_cookbook",
+    "test_talk_ephemeral",
+    "test_longrunning",
     "test_healing",
     "test_namespaces",
     "test_operator_process",
@@ -116,6 +122,13 @@ def operator(terminal: Terminal, api: Api, images: Images) -> Iterator[Operator]
     install.install_operator(terminal, found, install.values(images))
     yield found
     guard.check_operator(found, api)
+
+
+@pytest.fixture(scope="module")
+def gateway(api: Api, terminal: Terminal, operator: Operator) -> Iterator[Gateway]:
+    """Ways to the gateways of the release, opened anew for each module: some end gateways on purpose."""
+    with reached(api, terminal) as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

@@ -53,6 +53,42 @@ def template(namespace: str, name: str = "default", **spec: Any) -> Json:
     }
 
 
+def pool(namespace: str, name: str = "chat", **spec: Any) -> Json:
+    """Return an AgentPool."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "AgentPool",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": spec,
+    }
+
+
+def lasting(namespace: str, name: str, pool: str = "chat", **spec: Any) -> Json:
+    """Return a LongRunning AgentSession."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "AgentSession",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"pattern": "LongRunning", "poolRef": {"name": pool}, **spec},
+    }
+
+
+def account(namespace: str, name: str) -> Json:
+    """Return a ServiceAccount."""
+    return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": namespace}}
+
+
+def editor(namespace: str, account: str) -> Json:
+    """Return a RoleBinding that makes an account an editor of its namespace."""
+    return {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": account, "namespace": namespace},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "edit"},
+        "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": namespace}],
+    }
+
+
 def secret(namespace: str, name: str, **values: str) -> Json:
     """Return a Secret."""
     return {

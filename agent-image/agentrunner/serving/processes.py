@@ -11,6 +11,18 @@ from pathlib import Path
 
 PROC = Path("/proc")
 _LISTEN = "0A"
+_LOOPBACK4, _LOOPBACK6 = "127.0.0.1", "::1"
+_REACHED_AT = {
+    "0100007F": _LOOPBACK4,
+    "00000000": _LOOPBACK4,
+    "0" * 32: _LOOPBACK4,
+    "0000000000000000FFFF00000100007F": _LOOPBACK4,
+    "00000000000000000000000001000000": _LOOPBACK6,
+}
+"""Local addresses as the kernel writes them, and where a call from the same pod reaches them.
+
+Where a program listens on `localhost`, that may be either of the two.
+"""
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -26,6 +38,17 @@ def tree(pid: int) -> list[int]:
     return family
 
 
+def of_session(config: Path, pid: int | None) -> list[int]:
+    """Return a session's processes: its CLI with all descendants, and what it has left running in the background.
+
+    Such a process loses its parent, but keeps the environment that it was started with.
+    """
+    mark = b"CLAUDE_CONFIG_DIR=" + os.fsencode(config)
+    family, ours = tree(pid) if pid is not None else [], set(_ancestors(os.getpid()))
+    marked = [member for member, _ in _parents() if member not in ours and mark in _environment(member)]
+    return list(dict.fromkeys(family + marked))
+
+
 def memory(pids: Iterable[int]) -> int:
     """Return the bytes that processes hold, shared pages by their share where the kernel says it."""
     return sum(_proportional(pid) or _resident(pid) for pid in pids)
@@ -36,15 +59,16 @@ def cpu_seconds(pids: Iterable[int]) -> float:
     return sum(sum(int(ticks) for ticks in fields[11:15]) / _TICKS for pid in pids if (fields := _stat(pid)))
 
 
-def listens(pids: Iterable[int], port: int) -> bool:
-    """Return whether one of the processes has a TCP socket that listens on the port."""
-    wanted = set(_listening(port))
-    return bool(wanted) and any(inode in wanted for pid in pids for inode in _sockets(pid))
+def listens(pids: Iterable[int], port: int) -> str | None:
+    """Return the loopback address at which one of the processes serves the port; None if none does."""
+    found = dict(_listening(port))
+    held = {inode for pid in pids for inode in _sockets(pid)} if found else set()
+    return next((address for inode, address in found.items() if inode in held), None)
 
 
-def kill_tree(pid: int) -> None:
-    """Kill a process and all its descendants."""
-    for member in tree(pid):
+def kill_all(pids: Iterable[int]) -> None:
+    """Kill processes."""
+    for member in pids:
         with suppress(ProcessLookupError, PermissionError):
             os.kill(member, signal.SIGKILL)
 
@@ -56,10 +80,26 @@ def _parents() -> Iterator[tuple[int, int]]:
             yield int(entry.name), int(fields[1])
 
 
+def _ancestors(pid: int) -> Iterator[int]:
+    """Yield a process, its parent, and so on up to the first."""
+    while pid > 0:
+        yield pid
+        fields = _stat(pid)
+        pid = int(fields[1]) if fields else 0
+
+
+def _environment(pid: int) -> list[bytes]:
+    """Return the variables that a process was started with, as `NAME=value`."""
+    try:
+        return (PROC / str(pid) / "environ").read_bytes().split(b"\0")
+    except OSError:
+        return []
+
+
 def _stat(pid: int) -> list[str]:
     """Return the fields of /proc/<pid>/stat after the name, which may hold anything; the first is the state."""
     try:
-        return (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+        return (PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
     except (OSError, ValueError):
         return []
 
@@ -77,16 +117,17 @@ def _resident(pid: int) -> int:
     return int(fields[21]) * _PAGE if fields else 0
 
 
-def _listening(port: int) -> Iterator[str]:
-    """Yield the inodes of sockets that listen on the port."""
+def _listening(port: int) -> Iterator[tuple[str, str]]:
+    """Yield the inodes of sockets that listen on the port and are reached by the loopback, and at which address."""
     for table in ("tcp", "tcp6"):
         try:
             lines = (PROC / "net" / table).read_text().splitlines()[1:]
         except OSError:
             continue
         for fields in map(str.split, lines):
-            if fields[3] == _LISTEN and int(fields[1].rpartition(":")[2], 16) == port:
-                yield fields[9]
+            address, _, number = fields[1].rpartition(":")
+            if fields[3] == _LISTEN and int(number, 16) == port and address in _REACHED_AT:
+                yield fields[9], _REACHED_AT[address]
 
 
 def _sockets(pid: int) -> Iterator[str]:

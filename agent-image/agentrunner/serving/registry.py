@@ -12,6 +12,7 @@ from agentrunner.serving.conversation import Conversation, Identity
 from agentrunner.serving.files import load, save
 from agentrunner.serving.places import session_places, sessions_root
 from agentrunner.serving.problems import Problem, draining, not_found
+from agentrunner.serving.processes import kill_all, of_session
 from agentrunner.serving.settings import HostSettings
 from agentrunner.serving.tokens import Caller
 from agentsessions.api.host import Activation, Beginning, HostSnapshot, Origin, Scope
@@ -75,6 +76,8 @@ class Registry:
         if found is not None:
             await found.close()
         places = session_places(self._host, session_id)
+        # What its agent left running in the background belongs to nobody now.
+        await asyncio.to_thread(lambda: kill_all(of_session(places.config, None)))
         if files == "delete":
             await asyncio.to_thread(places.remove)
         else:

@@ -10,12 +10,12 @@ from aiohttp.typedefs import Handler, Middleware
 from pydantic import ValidationError
 
 from agentrunner.serving import metrics
-from agentrunner.serving.conversation import Conversation
 from agentrunner.serving.launch import transcript_path
 from agentrunner.serving.ports import forward
 from agentrunner.serving.problems import Problem, draining, not_found
-from agentrunner.serving.processes import listens, tree
+from agentrunner.serving.processes import listens, of_session
 from agentrunner.serving.streams import all_turns, one_turn, websocket
+from agentrunner.serving.talk import Talk
 from agentrunner.serving.tokens import Caller, Verifier
 from agentrunner.serving.turns import parse_message
 from agentsessions.api.host import TOKEN_HEADER, Scope
@@ -33,7 +33,7 @@ class Sessions(Protocol):
     def draining(self) -> bool:
         """Whether no more turns are taken."""
 
-    def find(self, session_id: str, caller: Caller) -> Conversation:
+    def find(self, session_id: str, caller: Caller) -> Talk:
         """Return a session; raises Problem."""
 
 
@@ -136,12 +136,12 @@ class SessionRoutes:
         conversation = self._conversation(request, Scope.PORTS)
         if caller.scope is Scope.PORTS and caller.port != port:
             raise Problem(403, "wrong-port", "The token is for another port.")
-        pid = conversation.state().pid
-        if pid is None or not listens(tree(pid), port):
+        address = listens(of_session(conversation.places.config, conversation.state().pid), port)
+        if address is None:
             raise Problem(502, "port-not-served", f"Nothing that this session started listens on port {port}.")
-        return await forward(request, port, request.match_info["path"], self.client, MAX_UPLOAD)
+        return await forward(request, (address, port), _tail(request), self.client, MAX_UPLOAD)
 
-    def _conversation(self, request: web.Request, *scopes: Scope) -> Conversation:
+    def _conversation(self, request: web.Request, *scopes: Scope) -> Talk:
         """Return the session that the path names, if the caller may have it; `-` is the token's own."""
         caller = request[CALLER]
         allow(caller, *(scopes or (Scope.SESSION, Scope.IMPLICIT)))
@@ -150,6 +150,11 @@ class SessionRoutes:
         if caller.scope is not Scope.HOST and session_id != caller.session_id:
             raise Problem(403, "wrong-session", "The token is for another session.")
         return self.sessions.find(uuid_of(session_id), caller)
+
+
+def _tail(request: web.Request) -> str:
+    """Return the path after `/sessions/{id}/ports/{port}/` as the client wrote it."""
+    return request.rel_url.raw_path.split("/", 5)[5]
 
 
 def uuid_of(text: str) -> str:

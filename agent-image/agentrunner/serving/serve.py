@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-import aiohttp
 from aiohttp import web
 
 from agentrunner.environment import agent_environment
@@ -16,6 +15,7 @@ from agentrunner.places import require_writable
 from agentrunner.scrub import make_scrubber
 from agentrunner.serving.app import application
 from agentrunner.serving.news import News
+from agentrunner.serving.ports import port_client
 from agentrunner.serving.registry import Registry
 from agentrunner.serving.settings import HostSettings, host_settings
 from agentrunner.serving.tokens import Verifier
@@ -54,9 +54,10 @@ async def _serve(host: HostSettings, verifier: Verifier, log: EventLog, stop: St
         told.set()
     registry = Registry(host, log, news.session_changed)
     registry.reopen()
-    # Bodies are passed on as they are, compressed or not.
-    async with aiohttp.ClientSession(auto_decompress=False) as client:
-        runner = web.AppRunner(application(registry, news, verifier, client), access_log=None, shutdown_timeout=1.0)
+    async with port_client() as client:
+        runner = web.AppRunner(
+            application(registry, news, verifier, client), access_log=None, shutdown_timeout=1.0, auto_decompress=False
+        )
         await runner.setup()
         await web.TCPSite(runner, "0.0.0.0", host.port).start()
         log.emit("serving", sessions=len(registry.conversations), capacity=host.document.sessions_per_host)

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from agentrunner.serving.conversation import Conversation
 from agentrunner.serving.eventlog import Event, EventsLost
 from agentrunner.serving.problems import Problem
+from agentrunner.serving.talk import Talk
 from agentrunner.serving.turns import Turn, parse_message
 from agentsessions.api.host import PROBLEM_PREFIX, Beginning, problem
 
@@ -21,14 +21,14 @@ _LOST = {
 }
 
 
-async def open_stream(request: web.Request, conversation: Conversation) -> web.StreamResponse:
+async def open_stream(request: web.Request, conversation: Talk) -> web.StreamResponse:
     """Send the head of a stream of events."""
     response = web.StreamResponse(headers=stream_headers(conversation))
     await response.prepare(request)
     return response
 
 
-def stream_headers(conversation: Conversation | None = None) -> dict[str, str]:
+def stream_headers(conversation: Talk | None = None) -> dict[str, str]:
     """Return the headers of a stream; they also say with what the session began."""
     headers = {
         "Content-Type": "text/event-stream; charset=utf-8",
@@ -46,7 +46,7 @@ def frame(kind: str, data: str, event_id: str = "") -> bytes:
     return f"{head}event: {kind}\ndata: {data}\n\n".encode()
 
 
-async def one_turn(request: web.Request, conversation: Conversation, turn: Turn) -> web.StreamResponse:
+async def one_turn(request: web.Request, conversation: Talk, turn: Turn) -> web.StreamResponse:
     """Stream one turn to its end. A client that hangs up does not end the turn."""
     response = await open_stream(request, conversation)
     log = conversation.events
@@ -72,7 +72,7 @@ async def one_turn(request: web.Request, conversation: Conversation, turn: Turn)
     return response
 
 
-async def all_turns(request: web.Request, conversation: Conversation) -> web.StreamResponse:
+async def all_turns(request: web.Request, conversation: Talk) -> web.StreamResponse:
     """Stream everything from now on, or from where the client was, until one of both leaves."""
     response = await open_stream(request, conversation)
     conversation.entered(+1)
@@ -86,7 +86,7 @@ async def all_turns(request: web.Request, conversation: Conversation) -> web.Str
     return response
 
 
-async def websocket(request: web.Request, conversation: Conversation, limit: int) -> web.WebSocketResponse:
+async def websocket(request: web.Request, conversation: Talk, limit: int) -> web.WebSocketResponse:
     """Exchange messages and events over one connection."""
     socket = web.WebSocketResponse(heartbeat=HEARTBEAT_SECONDS, max_msg_size=limit, protocols=("agentsessions.v1",))
     await socket.prepare(request)
@@ -107,7 +107,7 @@ def last_event_id(request: web.Request) -> str | None:
     return request.headers.get("Last-Event-ID") or request.query.get("lastEventId")
 
 
-async def _send_events(socket: web.WebSocketResponse, conversation: Conversation, since: str | None) -> None:
+async def _send_events(socket: web.WebSocketResponse, conversation: Talk, since: str | None) -> None:
     try:
         async for kind, data, event_id in _from(conversation, since):
             if kind:
@@ -117,7 +117,7 @@ async def _send_events(socket: web.WebSocketResponse, conversation: Conversation
     await socket.close(code=WSCloseCode.GOING_AWAY, message=b"the session left this host")
 
 
-async def _take(socket: web.WebSocketResponse, conversation: Conversation, text: str) -> None:
+async def _take(socket: web.WebSocketResponse, conversation: Talk, text: str) -> None:
     """Do what a client's frame asks for; what is wrong with it is told, and the connection stays."""
     try:
         kind = _kind(text)
@@ -141,7 +141,7 @@ def _kind(text: str) -> str:
     return str(body.get("type", "")) if isinstance(body, dict) else ""
 
 
-async def _from(conversation: Conversation, since: str | None) -> AsyncIterator[tuple[str, str, str]]:
+async def _from(conversation: Talk, since: str | None) -> AsyncIterator[tuple[str, str, str]]:
     """Yield kind, data and id from a place on; an empty kind is a heartbeat. What is lost is said, once each time."""
     log = conversation.events
     place = log.last
@@ -159,7 +159,7 @@ async def _from(conversation: Conversation, since: str | None) -> AsyncIterator[
         yield "error", json.dumps(_LOST), ""
 
 
-async def _events(conversation: Conversation, place: int) -> AsyncIterator[Event | None]:
+async def _events(conversation: Talk, place: int) -> AsyncIterator[Event | None]:
     """Yield events after `place` as they come, None for each quiet while; ends with the session. Raises EventsLost."""
     log = conversation.events
     while True:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 
 from agentsessions.api.base import Json
+from agentsessions.api.config import Gateway
 from agentsessions.api.session import AgentSession
 from agentsessions.api.template import KEY_VARIABLES, Resources, TemplateFields
 from agentsessions.builders.environment import environment
@@ -37,7 +38,7 @@ LABELS = {
 
 def env_of(session: AgentSession, settings: Settings) -> dict[str, Json]:
     """Return the variables by name; none may be there twice."""
-    found = environment(session, settings, "files")
+    found = environment(session, settings, "files", Gateway())
     assert len({var["name"] for var in found}) == len(found)
     return {var["name"]: var for var in found}
 
@@ -66,7 +67,7 @@ def test_nor_by_the_prompt(name: str) -> None:
 @pytest.mark.parametrize("name", KEY_VARIABLES)
 def test_a_key_among_the_operators_defaults_never_reaches_a_pod(name: str) -> None:
     settings = make_settings(env=[{"name": name, "value": "sk-real"}])
-    assert "sk-real" not in json.dumps(environment(make_session().build(), settings, "secret"))
+    assert "sk-real" not in json.dumps(environment(make_session().build(), settings, "secret", Gateway()))
 
 
 def test_the_prompts_variable_beats_one_of_the_template() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 
 from agentsessions.api.base import Json
-from agentsessions.api.config import BUILT_IN
+from agentsessions.api.config import BUILT_IN, Gateway
 from agentsessions.api.session import AgentSession
 from agentsessions.api.template import TemplateFields
 from agentsessions.builders.pod import session_pod
@@ -21,11 +21,15 @@ def build(
     settings: Settings | None = None,
     attempt: int = 0,
     deadline: timedelta | None = timedelta(hours=1),
+    gateway: Gateway | None = None,
 ) -> Json:
     """Return a pod."""
     session = session or make_session().build()
     settings = settings or make_settings(session)
-    return session_pod(session, settings, attempt, secret="files", policy_label="policy", deadline=deadline)
+    gateway = gateway or Gateway()
+    return session_pod(
+        session, settings, attempt, secret="files", policy_label="policy", deadline=deadline, gateway=gateway
+    )
 
 
 def settings_for(session: AgentSession, template: TemplateFields) -> Settings:
@@ -270,3 +274,27 @@ def test_a_pod_says_which_settings_it_was_made_with() -> None:
 
 def test_the_prompt_is_not_in_the_labels_either() -> None:
     assert PROMPT not in json.dumps(build()["metadata"])
+
+
+@pytest.mark.requirement("H10")
+def test_with_a_gateway_a_pod_knows_who_it_is_and_whom_to_trust() -> None:
+    alone, talked_to = container(build()), container(build(gateway=Gateway(enabled=True, public_keys="{}")))
+    assert talked_to.pop("ports") == [{"name": "http", "containerPort": 8000, "protocol": "TCP"}]
+    before = alone.pop("env")
+    more = {var.pop("name"): var for var in talked_to.pop("env") if var not in before}
+    assert more == {
+        "AGENTSESSIONS_PUBLIC_KEYS": {"value": "{}"},
+        "AGENTSESSIONS_POD_NAME": {"valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}},
+        "AGENTSESSIONS_POD_UID": {"valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.uid"}}},
+    }
+    assert talked_to == alone
+
+
+def test_who_a_pod_trusts_is_not_for_a_template_to_say() -> None:
+    gateway = Gateway(enabled=True, public_keys="ours")
+    names = ("AGENTSESSIONS_PUBLIC_KEYS", "AGENTSESSIONS_POD_UID", "AGENTSESSIONS_POD_NAME")
+    settings = make_settings(env=[{"name": name, "value": "theirs"} for name in names])
+    assert container(build(settings=settings, gateway=gateway))["env"] == container(build(gateway=gateway))["env"]
+    for name in names:
+        settings = make_settings(prompt_environment_variable=name)
+        assert container(build(settings=settings, gateway=gateway))["env"] == container(build(gateway=gateway))["env"]

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from agentsessions.api.conditions import ConditionType, Reason, State
 from agentsessions.api.config import OperatorConfig
-from agentsessions.api.host import HostSession, Phase
+from agentsessions.api.host import Beginning, HostSession, Phase
 from agentsessions.api.pool import AgentPool
 from agentsessions.api.status import AgentSessionStatus, Host
 from agentsessions.builders.activation import activation
@@ -19,7 +19,7 @@ from agentsessions.policies.resolve import Settings, describe, resolve
 from agentsessions.reconcile.longrunning.figures import paced, with_figures
 from agentsessions.reconcile.longrunning.model import LOOK_AGAIN, Around, Handover, Step
 from agentsessions.reconcile.longrunning.placing import lost, place
-from agentsessions.reconcile.longrunning.rows import blocked, set_state, waiting
+from agentsessions.reconcile.longrunning.rows import blocked, set_state, waiting, with_resumed
 
 _HELD = frozenset({Reason.RUNNING, Reason.CLI_FAILED})
 """Reasons of Ready of a session that its host has taken."""
@@ -99,6 +99,10 @@ def as_told(
     if news.phase is Phase.FAILED:
         text = f"The agent's process failed: {_fault(news)} The next message starts a new one."
         return set_state(around, State.BLOCKED, Reason.CLI_FAILED, text, now, onto=status)
+    if news.beginning is Beginning.RESUMED:
+        # Also without a handover: a host that was started anew finds its sessions on its own disk.
+        text = "The conversation was found and goes on."
+        status = with_resumed(around, status, "True", Reason.TRANSCRIPT_FOUND, text, now)
     return _running(around, status, pod, now)
 
 
