@@ -7,12 +7,17 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from agentsessions.api.pool import AgentPoolSpec
 from agentsessions.api.session import AgentSessionSpec
 from agentsessions.api.template import AgentTemplateSpec
 from documentation.trace import ROOT
 
 FILES = sorted((ROOT / "examples").glob("*.yaml"))
-MODELS: dict[str, type[BaseModel]] = {"AgentSession": AgentSessionSpec, "AgentTemplate": AgentTemplateSpec}
+MODELS: dict[str, type[BaseModel]] = {
+    "AgentPool": AgentPoolSpec,
+    "AgentSession": AgentSessionSpec,
+    "AgentTemplate": AgentTemplateSpec,
+}
 
 
 def manifests(path: Path) -> list[dict[str, Any]]:

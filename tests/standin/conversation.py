@@ -6,6 +6,7 @@ of its own; all that is known about it is kept here.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 from standin.script import START, Step, parse_script
@@ -36,6 +37,21 @@ def is_prompt(message: Message) -> bool:
     """Return whether a person wrote this message: a user message with text beside reminders and tool results."""
     texts = (text.strip() for text in block_texts(message))
     return message.get("role") == "user" and any(t and not t.startswith("<system-reminder>") for t in texts)
+
+
+def prompt_digests(messages: Sequence[Message]) -> tuple[str, ...]:
+    """Return a short SHA-256 of each prompt of the conversation, in order; reminders are no part of a prompt."""
+    return tuple(digest(_prompt_text(message)) for message in messages if is_prompt(message))
+
+
+def digest(text: str) -> str:
+    """Return what stands for a prompt."""
+    return sha256(text.encode()).hexdigest()[:16]
+
+
+def _prompt_text(message: Message) -> str:
+    texts = (text.strip() for text in block_texts(message))
+    return "\n".join(text for text in texts if text and not text.startswith("<system-reminder>"))
 
 
 def _is_answer(message: Message) -> bool:

@@ -1,11 +1,12 @@
 """Counters by session: how often it asked, and which scripted errors it has already been given.
 
-Kept in memory for the life of the process. It must never keep anything of a request but numbers.
+Kept in memory for the life of the process. It must never keep anything of a request but numbers, and digests of its
+prompts: enough to tell whose conversation it was, and not what was said.
 """
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import count
 
 
@@ -17,6 +18,7 @@ class SessionCount:
     errors: int = 0
     messages: int = 0
     answers: int = 0
+    prompts: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -32,11 +34,11 @@ class Ledger:
         """Return a number that no other answer has."""
         return f"{next(self._serials):06d}"
 
-    def note_request(self, session: str, messages: int, answers: int) -> None:
-        """Count one request that carried so many messages, so many of them from the model."""
+    def note_request(self, session: str, messages: int, answers: int, prompts: tuple[str, ...] = ()) -> None:
+        """Count one request that carried so many messages, so many of them from the model, and these prompts."""
         seen = self.sessions.setdefault(session, SessionCount())
         seen.requests += 1
-        seen.messages, seen.answers = messages, answers
+        seen.messages, seen.answers, seen.prompts = messages, answers, prompts
 
     def note_error(self, session: str) -> None:
         """Count one scripted error."""
@@ -51,8 +53,5 @@ class Ledger:
 
     def as_json(self) -> dict[str, object]:
         """Return the counts for `GET /_requests`."""
-        sessions = {
-            name: {"requests": c.requests, "errors": c.errors, "messages": c.messages, "answers": c.answers}
-            for name, c in self.sessions.items()
-        }
+        sessions = {name: asdict(count) for name, count in self.sessions.items()}
         return {"total": sum(c.requests for c in self.sessions.values()), "sessions": sessions}

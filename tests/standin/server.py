@@ -7,7 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from standin import wire
-from standin.conversation import Position, last_tool_result, locate
+from standin.conversation import Position, last_tool_result, locate, prompt_digests
 from standin.ledger import Ledger
 from standin.replies import choose, error_body, quoting, side_answer
 from standin.script import Failure, ScriptError, Step
@@ -72,7 +72,8 @@ def _step_for(ledger: Ledger, session: str, body: dict[str, Any]) -> Step:
     if side is not None:
         return Step(text=side)
     position: Position = locate(body.get("messages", []))
-    ledger.note_request(session, len(body.get("messages", [])), position.answered)
+    seen = body.get("messages", [])
+    ledger.note_request(session, len(seen), position.answered, prompt_digests(seen))
     names = frozenset(str(tool.get("name")) for tool in body.get("tools") or [])
     step = choose(position, names, lambda index, times: ledger.take_error(session, position.turn, index, times))
     if step.error is not None:

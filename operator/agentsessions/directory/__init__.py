@@ -1,1 +1,1 @@
-"""The gateway's directory: Envoy asks it of every request who this is, whether they may, and where the session lives."""
+"""The gateway's directory: Envoy asks it of every request who asks, whether they may, and where the session is."""

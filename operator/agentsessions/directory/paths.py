@@ -12,7 +12,7 @@ _NAMED = re.compile(rf"/v1/namespaces/({NAME})/sessions/({NAME})(/.*)?")
 _IMPLICIT = re.compile(rf"/v1/namespaces/({NAME})/pools/({NAME})/sessions/([^/]+)(/.*)?")
 _COOKBOOK = re.compile(r"/sessions/([^/]+)(/messages)")
 _PORT = re.compile(r"/ports/([0-9]{1,5})(/.*)?")
-_ODD = re.compile(r"[\x00-\x20\x7f\\]|//|/\.{1,2}(?:/|$)|%2[eEfF]|%5[cC]|%00|;")
+_ODD = re.compile(r"[\x00-\x20\x7f\\]|//|/(?:\.|%2[eE]){1,2}(?:/|$)|%2[fF]|%5[cC]|%00")
 _TALK = {
     "": ("GET",),
     "/messages": ("POST",),

@@ -9,6 +9,8 @@ from agentsessions.directory import metrics
 from agentsessions.directory.decide import Decider
 
 _PREFIX = "/check"
+_ON_THE_WIRE = {503: 425}
+"""Envoy takes a 5xx for a failure of ours and drops the body; its configuration turns this one back into 503."""
 
 
 def questions(decider: Decider) -> web.Application:
@@ -21,8 +23,9 @@ def questions(decider: Decider) -> web.Application:
         found = await decider.decide(request.method, url, headers)
         if found.body is None:
             return web.Response(status=found.status, headers=found.headers)
+        code = _ON_THE_WIRE.get(found.status, found.status)
         return web.json_response(
-            found.body, status=found.status, headers=found.headers, content_type="application/problem+json"
+            found.body, status=code, headers=found.headers, content_type="application/problem+json"
         )
 
     app = web.Application()

@@ -34,7 +34,7 @@ def scale(
 ) -> Scale:
     """Return the next number of hosts: up at once, down one by one, later, and only where nobody is disturbed.
 
-    `loads` are the sessions on each host by its ordinal, `waiting` the sessions that have none.
+    `loads` are the sessions on each host by its ordinal, as far as they are known; `waiting` those that have no host.
     """
     needed = wanted(rule, sum(loads.values()) + waiting, per_host)
     bounded = min(max(present, rule.min_replicas), rule.max_replicas)
@@ -47,6 +47,6 @@ def scale(
     if left > timedelta():
         return Scale(present, since, left)
     # A StatefulSet removes the host with the highest number, so that is the one that must be empty.
-    if loads.get(present - 1, 0) > 0:
+    if loads.get(present - 1, 1) > 0:
         return Scale(present, since)
     return Scale(present - 1, now)

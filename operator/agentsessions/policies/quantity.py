@@ -12,12 +12,16 @@ _UNITS = _BINARY | _DECIMAL | _SMALL
 
 def to_bytes(quantity: str) -> int:
     """Return a quantity as a whole number, rounded up; raises ValueError for what is none."""
+    return int(to_number(quantity).to_integral_value(ROUND_CEILING))
+
+
+def to_number(quantity: str) -> Decimal:
+    """Return a quantity as a number; raises ValueError for what is none."""
     match = _FORM.fullmatch(quantity.strip())
     if match is None:
         raise ValueError(f"'{quantity}' is not a quantity, for example 512Mi")
     number, exponent, unit = match.groups()
-    value = Decimal(number + (exponent or "")) * _UNITS.get(unit or "", Decimal(1))
-    return int(value.to_integral_value(ROUND_CEILING))
+    return Decimal(number + (exponent or "")) * _UNITS.get(unit or "", Decimal(1))
 
 
 def from_bytes(count: int) -> str:

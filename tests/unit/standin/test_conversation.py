@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from standin.conversation import Position, locate
+from standin.conversation import Position, digest, locate, prompt_digests
 from standin.script import Step
 
 SCRIPT = '<<script [{"text": "one"}, {"text": "two"}] script>>'
@@ -53,3 +53,9 @@ REMINDER = "<system-reminder>\nSomething.\n</system-reminder>"
 )
 def test_the_place_is_found(messages: list[dict[str, Any]], position: Position) -> None:
     assert locate(messages) == position
+
+
+def test_prompts_are_told_apart_in_order_without_reminders_and_tool_results() -> None:
+    messages = [_user(REMINDER, " one\n"), _answer(), _result(), _answer(), _user(REMINDER), _user("two")]
+    assert prompt_digests(messages) == (digest("one"), digest("two"))
+    assert digest("one") != digest("two")

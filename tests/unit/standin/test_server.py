@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientPayloadError, ClientSession, web
 
+from standin.conversation import digest
 from standin.server import SESSION_HEADER, make_app
 
 STEPS = [
@@ -103,7 +104,8 @@ async def test_requests_are_counted_by_session_and_never_shown(client: ClientSes
             await response.read()
     async with client.get("/_requests") as response:
         seen = await response.json()
-    one = {"requests": 1, "errors": 0, "messages": 1, "answers": 0}
+    prompts = [digest(_request({"text": "confidential"})["messages"][0]["content"])]
+    one = {"requests": 1, "errors": 0, "messages": 1, "answers": 0, "prompts": prompts}
     assert seen == {"total": 3, "sessions": {"a": {**one, "requests": 2}, "b": one}}
 
 

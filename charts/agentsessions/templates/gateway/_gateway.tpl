@@ -34,7 +34,7 @@ typed_config:
       session: "%DYNAMIC_METADATA(envoy.filters.http.ext_authz:x-agentsessions-session)%"
       source: "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"
       method: "%REQ(:METHOD)%"
-      path: "%PATH(NQ:ORIG:256)%"
+      path: "%PATH(NQ:ORIG_OR_PATH):256%"
       status: "%RESPONSE_CODE%"
       flags: "%RESPONSE_FLAGS%"
       details: "%RESPONSE_CODE_DETAILS%"
@@ -44,19 +44,39 @@ typed_config:
       upstream: "%UPSTREAM_HOST%"
 {{- end }}
 
-{{/* Errors that Envoy itself gives, in the form of the directory's and the hosts' own. */}}
+{{- define "agentsessions.gateway.problem" -}}
+content_type: application/problem+json
+json_format:
+  type: {{ printf "https://agentsessions.dev/problems/%s" .slug }}
+  title: {{ .title }}
+  status: "%RESPONSE_CODE%"
+  detail: "%RESPONSE_CODE_DETAILS%"
+{{- end }}
+
+{{/* Errors that Envoy itself gives, in the form of the directory's and the hosts' own; what the directory says stays. */}}
 {{- define "agentsessions.gateway.localReply" -}}
-body_format:
-  content_type: application/problem+json
-  json_format:
-    type: https://agentsessions.dev/problems/gateway
-    title: The gateway could not pass the request on
-    status: "%RESPONSE_CODE%"
-    detail: "%RESPONSE_CODE_DETAILS%"
 mappers:
+  # Envoy takes a 5xx of the directory for its failure and drops what it says; so "later" comes as 425 and leaves as 503.
   - filter:
-      status_code_filter:
-        comparison: {op: EQ, value: {default_value: 503, runtime_key: none}}
+      and_filter:
+        filters:
+          - response_flag_filter: {flags: [UAEX]}
+          - status_code_filter:
+              comparison: {op: EQ, value: {default_value: 425, runtime_key: none}}
+    status_code: 503
+  - filter:
+      and_filter:
+        filters:
+          - response_flag_filter: {flags: [UAEX]}
+          - status_code_filter:
+              comparison: {op: EQ, value: {default_value: 503, runtime_key: none}}
+    body_format_override: {{- include "agentsessions.gateway.problem" (dict "slug" "directory-unavailable" "title" "The gateway cannot decide at the moment") | nindent 6 }}
+    headers_to_add:
+      - header: {key: retry-after, value: "1"}
+        append_action: OVERWRITE_IF_EXISTS_OR_ADD
+  - filter:
+      response_flag_filter: {flags: [UH, UF, UO, UC, UT, UR, URX, NR, NC, LR, DPE, UPE, UMSDR, SI, OM]}
+    body_format_override: {{- include "agentsessions.gateway.problem" (dict "slug" "gateway" "title" "The gateway could not pass the request on") | nindent 6 }}
     headers_to_add:
       - header: {key: retry-after, value: "1"}
         append_action: OVERWRITE_IF_EXISTS_OR_ADD
@@ -201,8 +221,9 @@ filter_chains:
           use_remote_address: true
           internal_address_config: {}
           xff_num_trusted_hops: {{ .Values.gateway.trustedHops }}
-          normalize_path: true
-          merge_slashes: true
+          # Paths stay as they were sent, so that route, directory and host judge the same one; odd ones are refused.
+          normalize_path: false
+          merge_slashes: false
           path_with_escaped_slashes_action: REJECT_REQUEST
           strip_matching_host_port: true
           server_header_transformation: PASS_THROUGH
@@ -228,6 +249,7 @@ filter_chains:
             virtual_hosts:
               - name: sessions
                 domains: ["*"]
+                response_headers_to_remove: [server, x-powered-by]
                 routes: {{- include "agentsessions.gateway.routes" . | nindent 18 }}
     {{- if .Values.gateway.tls.secretName }}
     transport_socket:

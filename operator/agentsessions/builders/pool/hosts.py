@@ -64,7 +64,8 @@ def _template(
         ],
     }
     labels = pool_labels(pool) | {LABEL_NETWORK_POLICY: policy_label}
-    return {"metadata": {"labels": labels, "annotations": {ANNOTATION_TEMPLATE_HASH: digest(spec)}}, "spec": spec}
+    marks = {ANNOTATION_TEMPLATE_HASH: digest([labels, spec])}
+    return {"metadata": {"labels": labels, "annotations": marks}, "spec": spec}
 
 
 def _grace(pool: AgentPool) -> int:

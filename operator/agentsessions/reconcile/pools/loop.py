@@ -15,6 +15,7 @@ from agentsessions.api.pool import AgentPool, AgentPoolStatus
 from agentsessions.kube.client import Kube
 from agentsessions.kube.errors import AlreadyExists, Refused
 from agentsessions.kube.paths import POOLS, SECRETS, kind_of
+from agentsessions.policies.quantity import to_number
 from agentsessions.reconcile.longrunning.driver import LongRunning
 from agentsessions.reconcile.pools.model import PoolPlan, PoolSeen
 from agentsessions.reconcile.pools.observe import UnreadablePool, observe
@@ -22,6 +23,7 @@ from agentsessions.reconcile.pools.plan import LOOK_AGAIN, make_plan
 from agentsessions.reconcile.pools.rows import conditions
 
 Key = tuple[str, str]
+_SURE_FOR = timedelta(minutes=5)
 
 
 @dataclass
@@ -33,7 +35,7 @@ class PoolReconciler:
     lasting: LongRunning
     clock: Callable[[], datetime]
     _written: dict[str, datetime] = field(default_factory=dict)
-    _made: set[tuple[str, str]] = field(default_factory=set)
+    _made: dict[Key, datetime] = field(default_factory=dict)
 
     async def reconcile(self, key: Key) -> timedelta | None:
         """Reconcile the pool; return when to look again. Raises KubeError."""
@@ -70,20 +72,26 @@ class PoolReconciler:
         """Create what is missing and set right what differs from what we say of it."""
         kind, meta = kind_of(manifest), manifest["metadata"]
         if kind is SECRETS:
-            await self._create_once(manifest)
+            await self._create_now_and_then(manifest, seen)
             return
         present = await self.kube.get(kind, meta["namespace"], meta["name"])
-        if present is None or not covers(present, manifest):
+        if present is None:
+            # By its own verb: in a namespace that is going, a refused creation is told apart from a missing right.
+            with suppress(AlreadyExists):
+                await self.kube.create(kind, manifest)
+        elif not covers(present, manifest):
             await self.kube.apply(kind, manifest)
 
-    async def _create_once(self, manifest: Json) -> None:
-        """Create an immutable Secret, which the operator cannot read; its name stands for its content."""
-        meta = manifest["metadata"]
-        if (meta["namespace"], meta["name"]) in self._made:
+    async def _create_now_and_then(self, manifest: Json, seen: PoolSeen) -> None:
+        """Create an immutable Secret, which the operator cannot read: at first, when a host is in trouble, at times."""
+        meta, now = manifest["metadata"], self.clock()
+        key = (meta["namespace"], meta["name"])
+        known = self._made.get(key)
+        if known is not None and seen.trouble is None and now - known < _SURE_FOR:
             return
         with suppress(AlreadyExists):
             await self.kube.create(SECRETS, manifest)
-        self._made.add((meta["namespace"], meta["name"]))
+        self._made[key] = now
 
     async def _write(self, pool: AgentPool, status: AgentPoolStatus) -> None:
         """Write the status once; a pool that changed since it was read is looked at again instead."""
@@ -102,11 +110,28 @@ class PoolReconciler:
         await self.kube.apply(POOLS, manifest, manager=STATUS_FIELD_MANAGER, subresource="status")
 
 
-def covers(present: Any, wanted: Any) -> bool:
+_QUANTITIES = frozenset({"limits", "requests", "emptyDir"})
+"""Where the API server rewrites values: 1024Mi comes back as 1Gi."""
+
+
+def covers(present: Any, wanted: Any, *, quantities: bool = False) -> bool:
     """Return whether an object has all that is wanted of it; what the API server or others add does not matter."""
     if isinstance(wanted, dict):
-        return isinstance(present, dict) and all(covers(present.get(key), value) for key, value in wanted.items())
+        return isinstance(present, dict) and all(
+            covers(present.get(key), value, quantities=quantities or key in _QUANTITIES)
+            for key, value in wanted.items()
+        )
     if isinstance(wanted, list):
         same = isinstance(present, list) and len(present) == len(wanted)
         return same and all(covers(one, other) for one, other in zip(present, wanted, strict=True))
+    if quantities and isinstance(present, str) and isinstance(wanted, str):
+        return _amount(present) == _amount(wanted)
     return bool(present == wanted) or (wanted in ("", None) and present is None)
+
+
+def _amount(text: str) -> object:
+    """Return a quantity as a number, anything else as it is."""
+    try:
+        return to_number(text)
+    except ValueError:
+        return text

@@ -15,7 +15,7 @@ from agentsessions.policies.startup import Diagnosis
 class PoolSeen:
     """The pool's template, StatefulSet and hosts as the API server has them, and the sessions on each host.
 
-    `loads` counts sessions by pod name, `waiting` those without a host. `trouble` is what keeps a host from starting.
+    `loads` counts sessions by pod name, `waiting` those without a host, `heard` are hosts that tell of theirs. `trouble` is what keeps a host from starting.
     `written` is when figures were last written to status.
     """
 
@@ -27,6 +27,7 @@ class PoolSeen:
     hosts: Sequence[HostFacts] = ()
     loads: Mapping[str, int] = field(default_factory=dict)
     waiting: int = 0
+    heard: frozenset[str] = frozenset()
     trouble: Diagnosis | None = None
     written: datetime | None = None
 

@@ -46,6 +46,7 @@ async def observe(
         stateful_set=await kube.get(STATEFUL_SETS, key[0], stem(pool)),
         hosts=tuple(hosts),
         loads=lasting.occupancy.loads("", pool.key, hosts, lasting.streams.hosts()),
+        heard=frozenset(view.address.pod for view in lasting.streams.hosts() if view.connected and view.heard),
         waiting=len(lasting.occupancy.waiting(*pool.key)),
         trouble=await _trouble(owned, kube, key[0], now),
         written=written,

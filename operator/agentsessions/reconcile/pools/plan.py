@@ -54,7 +54,9 @@ def replicas(seen: PoolSeen, size: HostSize, now: datetime) -> Scale:
     if rule is None:
         return Scale(spec.replicas)
     present = int((seen.stateful_set or {}).get("spec", {}).get("replicas", rule.min_replicas))
-    loads = {host.ordinal: seen.loads.get(host.name, 0) for host in seen.hosts}
+    # Of a host that serves and does not tell, nobody knows what it holds.
+    known = [host for host in seen.hosts if host.name in seen.heard or not host.ready]
+    loads = {host.ordinal: seen.loads.get(host.name, 0) for host in known}
     return scale(rule, present, loads, seen.waiting, size.sessions, seen.pool.status.fewer_since, now)
 
 
@@ -112,7 +114,7 @@ def _blocked(seen: PoolSeen, reason: Reason, message: str, now: datetime) -> Poo
             "observed_generation": seen.pool.metadata.generation,
         }
     )
-    return PoolPlan(status)
+    return PoolPlan(status, requeue=LOOK_AGAIN)
 
 
 def _paced(seen: PoolSeen, plan: PoolPlan, now: datetime) -> PoolPlan:

@@ -1,0 +1,258 @@
+"""Who gets through the gateway, who does not, and that its own death costs no client a word."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+
+import aiohttp
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from yarl import URL
+
+from e2e import manifests
+from e2e.api import PODS, ROLE_BINDINGS
+from e2e.forwarding import forwarded
+from e2e.gateway import TIMEOUT, Event, Gateway, fetch, reached, read_events, said
+from e2e.lab import Labs
+from e2e.operator_pod import NAMESPACE, parse_metrics
+from e2e.stage import Stage
+from e2e.waiting import wait_for
+
+
+@pytest.fixture(scope="module")
+def stage(labs: Labs, gateway: Gateway) -> Iterator[Stage]:
+    """Two sessions on two hosts, for all tests of this module."""
+    with labs() as lab:
+        found = Stage.built(lab, gateway)
+        found.pool(replicas=2, sessionsPerHost=4, implicitSessions=True, drainSeconds=20)
+        for name in ("alice", "bob"):
+            found.session(name, ports=[{"name": "site", "port": 3000}])
+        found.running("alice", "bob")
+        yield found
+
+
+@pytest.mark.requirement("H34")
+async def test_what_is_not_yours_and_what_is_not_there_look_the_same(stage: Stage) -> None:
+    stage.lab.api.apply(manifests.account(stage.lab.namespace, "stranger"))
+    stranger = stage.gateway.token(stage.lab.namespace, "stranger")
+    answers = {
+        await stage.client("alice", token=stranger).status("POST", "/messages", json={"prompt": "x"}),
+        await stage.client("nobody", token=stranger).status("POST", "/messages", json={"prompt": "x"}),
+        await stage.client("nobody").status("POST", "/messages", json={"prompt": "x"}),
+        await stage.implicit("abc", token=stranger).status("POST", "/messages", json={"prompt": "x"}),
+        await stage.implicit("abc", pool="none").status("POST", "/messages", json={"prompt": "x"}),
+    }
+    assert len(answers) == 1, answers
+    ((status, body),) = answers
+    assert status == 404
+    assert "problems/not-found" in body
+
+
+@pytest.mark.requirement("H34")
+async def test_without_a_valid_token_nobody_gets_in(stage: Stage) -> None:
+    real = stage.token
+    for token in ("", "x", real[:-4] + "AAAA", "null"):
+        status, body = await stage.client("alice", token=token or " ").status()
+        assert (status, "unauthenticated" in body) == (401, True), token
+    short = stage.gateway.token(stage.lab.namespace, "app", seconds=600)
+    assert (await stage.client("alice", token=short).status())[0] == 200
+
+
+@pytest.mark.requirement("H34")
+@pytest.mark.parametrize(
+    "tail",
+    ["/../bob", "/%2e%2e/bob", "/..%2fbob", "/%2fbob", "/\\..\\bob", "/ports/3000/..%2f..%2f", "/ports/3001/", "//"],
+)
+async def test_path_tricks_are_refused(stage: Stage, tail: str) -> None:
+    url = URL(f"{stage.gateway.url}/v1/namespaces/{stage.lab.namespace}/sessions/nobody{tail}", encoded=True)
+    headers = {"Authorization": f"Bearer {stage.token}"}
+    async with (
+        aiohttp.ClientSession(timeout=TIMEOUT) as http,
+        http.get(url, headers=headers, allow_redirects=False) as answer,
+    ):
+        assert answer.status in (400, 404), await answer.text()
+
+
+@pytest.mark.requirement("H34", "H37")
+async def test_headers_that_only_we_may_set_count_for_nothing(stage: Stage) -> None:
+    alice, bob = await stage.client("alice").state(), await stage.client("bob").state()
+    pod = stage.lab.session("bob")["status"]["host"]["pod"]
+    ip = stage.lab.api.get(PODS, stage.lab.namespace, pod)["status"]["podIP"]  # type: ignore[index]
+    smuggled = {
+        "x-dst": f"{ip}:8000",
+        "X-Dst": "127.0.0.1:9000",
+        "X-Agentsessions-Token": "forged",
+        "X-Agentsessions-Session": bob["sessionId"],
+        "X-Agentsessions-Jwt-Payload": "eyJzdWIiOiJhZG1pbiJ9",
+        "x-envoy-original-dst-host": f"{ip}:8000",
+    }
+    async with stage.client("alice").call("GET", headers=smuggled) as answer:
+        assert answer.status == 200
+        assert (await answer.json())["sessionId"] == alice["sessionId"]
+
+
+@pytest.mark.requirement("H34", "H37")
+async def test_a_host_opens_to_nothing_but_a_token_for_this_pod_and_session(stage: Stage) -> None:
+    session = stage.lab.session("alice")
+    host, uid = session["status"]["host"], session["metadata"]["uid"]
+    key = load_pem_private_key(stage.signing_key(), None)
+    assert isinstance(key, Ed25519PrivateKey)
+    with forwarded(stage.lab.terminal, stage.lab.namespace, host["pod"], 8000) as url:
+        keys = stage.lab.execute(host["pod"], "sh", "-c", "cat /proc/1/environ | tr '\\0' '\\n'")
+        kid = keys.split('"kid": "')[1].split('"')[0]
+        before = _refused(fetch(f"{url}/metrics"))
+        now = int(time.time())
+        good = {"iss": "agentsessions.dev", "aud": host["podUID"], "sub": uid, "scope": "session"}
+        good |= {"iat": now, "exp": now + 60}
+
+        def signed(by: Ed25519PrivateKey = key, **claims: object) -> str:  # type: ignore[assignment]
+            return jwt.encode(good | claims, by, algorithm="EdDSA", headers={"kid": kid})
+
+        cases = {
+            "": 401,
+            "nonsense": 401,
+            signed(Ed25519PrivateKey.generate()): 401,
+            signed(iat=now - 600, exp=now - 300): 401,
+            signed(exp=now + 86_400): 401,
+            signed(aud="6f0c1b9e-0000-4000-8000-000000000009"): 421,
+            signed(sub="6f0c1b9e-0000-4000-8000-000000000009"): 403,
+            signed(scope="ports", port=3000): 403,
+            jwt.encode(good, "x" * 32, algorithm="HS256", headers={"kid": kid}): 401,
+            signed(): 200,
+        }
+        async with aiohttp.ClientSession(timeout=TIMEOUT) as http:
+            for token, expected in cases.items():
+                async with http.get(f"{url}/sessions/{uid}", headers={"X-Agentsessions-Token": token}) as answer:
+                    assert answer.status == expected, (token[:20], await answer.text())
+        assert _refused(fetch(f"{url}/metrics")) - before == len(cases) - 1
+
+
+def _refused(text: str) -> float:
+    return sum(one.value for one in parse_metrics(text) if one.name == "agentsessions_host_refused_total")
+
+
+@pytest.mark.requirement("H34", "H24")
+async def test_another_agent_cannot_reach_a_host(stage: Stage) -> None:
+    host = stage.lab.session("bob")["status"]["host"]["pod"]
+    ip = stage.lab.api.get(PODS, stage.lab.namespace, host)["status"]["podIP"]  # type: ignore[index]
+    look = f"curl -s -m 4 -o /dev/null -w '%{{http_code}}' http://{ip}:8000/health; echo \" code $?\""
+    events = await stage.client("alice").say(manifests.bash(look), manifests.say("{{toolResult}}"))
+    assert "000" in said(events)[-1]
+    # The way is closed by policy, not for want of a server: the gateway has just come along it.
+    assert (await stage.client("bob").status())[0] == 200
+
+
+@pytest.mark.requirement("H11", "H25")
+async def test_a_site_that_an_agent_serves_is_reached_at_its_own_session_only(stage: Stage) -> None:
+    serve = "mkdir -p site && echo 'hello from alice' > site/index.html && cd site && "
+    serve += "(setsid python3 -m http.server 3000 --bind 127.0.0.1 >/dev/null 2>&1 &) && sleep 1 && echo served"
+    assert "served" in said(await stage.client("alice").say(manifests.bash(serve), manifests.say("{{toolResult}}")))[-1]
+    assert await stage.client("alice").status("GET", "/ports/3000/index.html") == (200, "hello from alice\n")
+    status, _ = await stage.client("bob").status("GET", "/ports/3000/index.html")
+    assert status == 502
+    assert (await stage.client("alice").status("GET", "/ports/3001/"))[0] == 404
+
+
+@pytest.mark.requirement("H25")
+async def test_a_websocket_carries_a_conversation(stage: Stage) -> None:
+    url = f"{stage.gateway.url}{stage.client('bob').path}/ws"
+    async with aiohttp.ClientSession(timeout=TIMEOUT) as http:
+        headers = {"Authorization": f"Bearer {stage.token}"}
+        async with http.ws_connect(url, headers=headers) as socket:
+            await socket.send_json({"type": "message", "prompt": manifests.prompt(manifests.say("by wire"))})
+            seen = [Event(one["event"], one["data"], one["id"]) for one in [await socket.receive_json()]]
+            while seen[-1].kind != "done":
+                one = await socket.receive_json()
+                seen.append(Event(one["event"], one["data"], one["id"]))
+    assert said(seen) == ["by wire"]
+
+
+@pytest.mark.requirement("H37")
+async def test_an_id_without_a_resource_is_pinned_to_one_host_and_one_user(stage: Stage) -> None:
+    first = await stage.implicit("chat-1").say(manifests.say("one"))
+    state = await stage.implicit("chat-1").state()
+    for way in stage.gateway.urls.values():
+        again = await stage.implicit("chat-1", base=way).state()
+        assert (again["pid"], again["sessionId"]) == (state["pid"], state["sessionId"])
+    assert said(first) == ["one"]
+    stage.lab.api.apply(manifests.account(stage.lab.namespace, "other"))
+    stage.lab.api.apply(manifests.editor(stage.lab.namespace, "other"))
+    other = stage.gateway.token(stage.lab.namespace, "other")
+    await stage.implicit("chat-1", token=other).say(manifests.say("two"))
+    theirs = await stage.implicit("chat-1", token=other).state()
+    assert theirs["sessionId"] != state["sessionId"]
+    assert theirs["prompts"] == 1
+
+
+@pytest.mark.requirement("H34")
+async def test_the_access_log_names_the_session_and_nothing_that_was_said(stage: Stage) -> None:
+    uid = stage.lab.session("alice")["metadata"]["uid"]
+    await stage.client("alice").say(manifests.say("confidential-answer"), **{"X-Odd": "confidential-header"})
+    log = await asyncio.to_thread(stage.gateway.logs)
+    assert f'"session":"{uid}"' in log
+    assert "confidential" not in log
+    assert manifests.CANARY not in log
+    assert stage.token[-40:] not in log
+
+
+@pytest.mark.requirement("H34")
+async def test_a_right_that_is_taken_back_is_over_within_a_minute(stage: Stage) -> None:
+    stage.lab.api.apply(manifests.account(stage.lab.namespace, "guest"))
+    stage.lab.api.apply(manifests.editor(stage.lab.namespace, "guest"))
+    client = stage.client("alice", token=stage.gateway.token(stage.lab.namespace, "guest"))
+    assert (await client.status())[0] == 200
+    stage.lab.api.delete(ROLE_BINDINGS, stage.lab.namespace, "guest")
+    async with asyncio.timeout(60):
+        while (await client.status())[0] != 404:  # noqa: ASYNC110 - what is waited for is the cache's end
+            await asyncio.sleep(1)
+
+
+@pytest.mark.requirement("H11", "K02")
+async def test_a_gateway_that_dies_costs_no_client_a_word(stage: Stage) -> None:
+    with reached(stage.lab.api, stage.lab.terminal) as ours:
+        (doomed, way), (_, other) = list(ours.urls.items())[:2]
+        words = [manifests.bash(f"sleep 0.3; echo {n}") for n in range(10)]
+        since = (await _last(stage, other)).id
+        listening = asyncio.create_task(_until_cut(stage, way, since))
+        turn = asyncio.create_task(stage.client("alice", base=other).say(*words, manifests.say("the end")))
+        await asyncio.sleep(2)
+        stage.lab.api.delete(PODS, NAMESPACE, doomed, gracePeriodSeconds=0)
+        whole = await turn
+        head = await listening
+    with reached(stage.lab.api, stage.lab.terminal) as rest:
+        # New requests are answered at once, by whoever is there.
+        assert (await stage.client("alice", base=rest.url).status())[0] == 200
+        place = head[-1].id if head else since
+        tail = await _until_done(stage, rest.url, place)
+    numbers = [event.number for event in [*head, *tail]]
+    assert numbers == [event.number for event in whole]
+    wait_for(stage.lab.api, PODS, NAMESPACE, doomed, lambda pod: pod is None, "the end of the gateway that was killed")
+
+
+async def _last(stage: Stage, way: str) -> Event:
+    return (await stage.client("alice", base=way).say(manifests.say("before")))[-1]
+
+
+async def _until_cut(stage: Stage, way: str, since: str) -> list[Event]:
+    seen: list[Event] = []
+    try:
+        async with stage.client("alice", base=way).call("GET", "/events", headers={"Last-Event-ID": since}) as answer:
+            async for event in read_events(answer):
+                seen.append(event)
+                if event.kind == "done":
+                    break
+    except (aiohttp.ClientError, OSError):
+        pass
+    return seen
+
+
+async def _until_done(stage: Stage, way: str, place: str) -> list[Event]:
+    seen: list[Event] = []
+    async with stage.client("alice", base=way).call("GET", "/events", headers={"Last-Event-ID": place}) as answer:
+        async for event in read_events(answer):
+            seen.append(event)
+            if event.kind == "done":
+                return seen
+    return seen

@@ -1,0 +1,153 @@
+"""Pools: more hosts, fewer hosts, other hosts, and what becomes of the sessions on them."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from agentsessions.policies.placement import rank
+from e2e import manifests
+from e2e.api import BUDGETS, CLAIMS, PODS, POOLS, SECRETS, SERVICES, STATEFUL_SETS, condition
+from e2e.gateway import Gateway, said
+from e2e.lab import Labs
+from e2e.stage import Stage, places
+
+NAMES = [f"p-{n}" for n in range(12)]
+
+
+@pytest.fixture(scope="module")
+def stage(labs: Labs, gateway: Gateway) -> Iterator[Stage]:
+    """Twelve sessions on a pool of two hosts."""
+    with labs() as lab:
+        found = Stage.built(lab, gateway)
+        found.pool(replicas=2, sessionsPerHost=12, drainSeconds=30)
+        for name in NAMES:
+            found.session(name, onMissingTranscript="StartFresh")
+        found.running(*NAMES)
+        yield found
+
+
+def scale(stage: Stage, replicas: int) -> None:
+    """Scale by kubectl, and wait until it is so."""
+    stage.lab.terminal.kubectl("scale", "agentpool/chat", f"--replicas={replicas}", "-n", stage.lab.namespace)
+    stage.until_pool("chat", lambda p: p["status"]["readyReplicas"] == p["status"]["replicas"] == replicas, "its size")
+
+
+@pytest.mark.requirement("K03", "H37")
+def test_a_host_added_moves_nobody_and_a_host_removed_its_own_only(stage: Stage) -> None:
+    before = places(stage.running(*NAMES))
+    scale(stage, 3)
+    assert places(stage.running(*NAMES)) == before
+    stage.session("newcomer")
+    after = places(stage.running(*NAMES, "newcomer"))
+    hosts = [pod["metadata"]["name"] for pod in stage.hosts()]
+    uid = stage.lab.session("newcomer")["metadata"]["uid"]
+    assert after["newcomer"] in hosts
+    assert rank(uid, hosts)[0] == after["newcomer"] or len(set(before.values())) == 2
+    removed = max(hosts, key=lambda name: int(name.rpartition("-")[2]))
+    scale(stage, 2)
+    stage.lab.until("newcomer", lambda s: s["status"]["host"]["pod"] != removed, "a host that stays")
+    assert places(stage.running(*NAMES)) == before
+
+
+@pytest.mark.requirement("K03", "H37", "K02")
+def test_a_host_that_comes_back_under_its_name_gets_no_others_sessions(stage: Stage) -> None:
+    before = places(stage.running(*NAMES))
+    lost = before[NAMES[0]]
+    uids = {name: stage.lab.session(name)["status"]["host"]["podUID"] for name in NAMES}
+    stage.lab.api.delete(PODS, stage.lab.namespace, lost, gracePeriodSeconds=0)
+    own = [name for name, host in before.items() if host == lost]
+    for name in own:
+        stage.lab.until(name, lambda s, name=name: s["status"]["host"].get("podUID") != uids[name], "another pod")
+    stage.until_pool("chat", lambda p: p["status"]["readyReplicas"] == 2, "both hosts")
+    after = places(stage.running(*NAMES))
+    assert {name: host for name, host in after.items() if name not in own} == {
+        name: host for name, host in before.items() if name not in own
+    }
+
+
+@pytest.mark.requirement("K02", "H11")
+async def test_a_rollout_lets_the_running_turn_finish(stage: Stage) -> None:
+    client = stage.client("p-1")
+    steps = [manifests.bash("sleep 1; echo x") for _ in range(6)]
+    turn = asyncio.create_task(client.say(*steps, manifests.say("finished in peace")))
+    await asyncio.sleep(2)
+    pool = stage.lab.api.get(POOLS, stage.lab.namespace, "chat")
+    assert pool is not None
+    old = pool["status"]["templateHash"]
+    stage.lab.api.patch(POOLS, stage.lab.namespace, "chat", {"spec": {"maxQueuedMessages": 5}})
+    assert said(await turn)[-1] == "finished in peace"
+
+    def rolled() -> None:
+        stage.until_pool(
+            "chat",
+            lambda p: (
+                p["status"]["templateHash"] != old
+                and p["status"]["updatedReplicas"] == p["status"]["readyReplicas"] == 2
+            ),
+            "the rollout",
+            240,
+        )
+        stage.running(*NAMES)
+
+    await asyncio.to_thread(rolled)
+    assert said(await client.say(manifests.say("after"))) == ["after"]
+
+
+@pytest.mark.requirement("K01", "H36")
+def test_a_pool_is_sized_by_formula_and_guarded(stage: Stage) -> None:
+    pool = stage.lab.api.get(POOLS, stage.lab.namespace, "chat")
+    assert pool is not None
+    assert pool["status"]["capacity"]["hostMemory"] == f"{256 + 12 * 300}Mi"
+    (pod, *_) = stage.hosts()
+    assert pod["spec"]["containers"][0]["resources"]["limits"]["memory"] == f"{256 + 12 * 300}Mi"
+    (budget,) = stage.lab.api.list(BUDGETS, stage.lab.namespace)
+    assert budget["spec"]["maxUnavailable"] == 1
+    assert "ANTHROPIC_API_KEY" in json.dumps(pod)
+    assert "placeholder" in json.dumps(pod)
+
+
+@pytest.mark.requirement("H11")
+def test_autoscaling_follows_the_number_of_sessions(stage: Stage) -> None:
+    rule = {"minReplicas": 1, "maxReplicas": 3, "targetUtilizationPercent": 100, "scaleDownDelaySeconds": 1}
+    stage.pool("auto", sessionsPerHost=1, autoscaling=rule)
+    for name in ("a-0", "a-1"):
+        stage.session(name, "auto")
+    stage.running("a-0", "a-1")
+    stage.until_pool("auto", lambda p: p["status"]["desiredReplicas"] == 2, "two hosts")
+    for name in ("a-0", "a-1"):
+        stage.lab.terminal.kubectl("delete", "agentsession", name, "-n", stage.lab.namespace)
+    stage.until_pool("auto", lambda p: p["status"]["replicas"] == 1, "one host", 240)
+
+
+@pytest.mark.requirement("K01")
+def test_what_cannot_be_is_said_and_mended(stage: Stage) -> None:
+    stage.lab.api.apply(manifests.pool(stage.lab.namespace, "tiny", hostMemory="300Mi"))
+    found = stage.until_pool("tiny", lambda p: condition(p, "Stalled").get("status") == "True", "the problem")
+    assert condition(found, "Ready")["reason"] == "InvalidSpec"
+    assert "hostMemory" in condition(found, "Ready")["message"]
+    stage.session("early", "tomorrow")
+    stage.lab.reason("early", "PoolNotFound")
+    stage.pool("tomorrow", replicas=1, sessionsPerHost=1)
+    stage.running("early")
+    stage.session("crowded", "tomorrow")
+    stage.lab.reason("crowded", "PoolFull")
+    stage.lab.terminal.kubectl("delete", "agentsession", "early", "-n", stage.lab.namespace)
+    stage.running("crowded")
+
+
+@pytest.mark.requirement("K01")
+def test_a_deleted_pool_leaves_nothing(stage: Stage) -> None:
+    stage.pool("brief", replicas=1, sessionsPerHost=1)
+    found = stage.lab.api.get(POOLS, stage.lab.namespace, "brief")
+    assert found is not None
+    selector = f"agentsessions.dev/pool-uid={found['metadata']['uid']}"
+    kinds = (STATEFUL_SETS, SERVICES, BUDGETS, SECRETS, PODS, CLAIMS)
+    children = [
+        (kind, one) for kind in kinds for one in stage.lab.api.list(kind, stage.lab.namespace, labelSelector=selector)
+    ]
+    assert {kind for kind, _ in children} >= {STATEFUL_SETS, SERVICES, BUDGETS, SECRETS, PODS}
+    stage.lab.terminal.kubectl("delete", "agentpool", "brief", "-n", stage.lab.namespace)
+    for kind, one in children:
+        stage.lab.gone(kind, one["metadata"]["name"])
