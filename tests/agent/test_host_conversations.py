@@ -36,7 +36,7 @@ def gated(path: Path) -> dict[str, object]:
 
 async def reached(path: Path) -> None:
     async with asyncio.timeout(60):
-        while not path.with_name(path.name + ".reached").exists():
+        while not path.with_name(path.name + ".reached").exists():  # noqa: ASYNC110 - another process makes it
             await asyncio.sleep(0.05)
 
 
@@ -56,12 +56,11 @@ async def test_two_sessions_on_one_host_share_nothing_but_the_host(host: Host, m
     assert not (host.folder / "workspace" / two.session_id / "note").exists()
     assert texts(await two.say(script(bash("ls"), {"text": "saw {{toolResult}}"})))[-1].startswith("saw")
     assert model.requests(one.session_id) == 2
-    environment = Path(f"/proc/{(await two.state())['pid']}/environ").read_text()
-    assert "AGENTSESSIONS_" not in environment
+    pid = (await two.state())["pid"]
+    assert "AGENTSESSIONS_" not in await asyncio.to_thread(Path(f"/proc/{pid}/environ").read_text)
 
 
 async def test_messages_wait_for_their_turn_or_are_refused(host: Host, tmp_path: Path) -> None:
-    host.document  # noqa: B018
     talk, gate = await host.give(), tmp_path / "gate"
     first = asyncio.create_task(talk.say(script(gated(gate), {"text": "first"})))
     await reached(gate)
@@ -206,7 +205,7 @@ async def test_told_to_stop_it_finishes_the_turn_and_takes_no_other(host: Host, 
     await reached(gate)
     await host.terminate()
     async with asyncio.timeout(30):
-        while (await host.json("GET", "/ready"))[0] != 503:
+        while (await host.json("GET", "/ready"))[0] != 503:  # noqa: ASYNC110 - another process is waited for
             await asyncio.sleep(0.05)
     assert (await talk.refused())[0] == 503
     gate.touch()

@@ -12,25 +12,59 @@ GROUP = "agentsessions.dev"
 ALLOWED = {
     (GROUP, "agentsessions"): {"get", "list", "watch", "delete"},
     (GROUP, "agenttemplates"): {"get", "list", "watch"},
+    (GROUP, "agentpools"): {"get", "list", "watch"},
     (GROUP, "agentsessions/status"): {"get", "patch"},
+    (GROUP, "agentpools/status"): {"get", "patch"},
     (GROUP, "agentsessions/finalizers"): {"update"},
+    (GROUP, "agentpools/finalizers"): {"update"},
     ("", "pods"): {"get", "list", "watch", "create", "delete"},
     ("", "secrets"): {"create"},
     ("", "persistentvolumeclaims"): {"get", "create"},
     ("", "events"): {"list"},
     ("networking.k8s.io", "networkpolicies"): {"get", "list", "watch", "create", "delete", "patch"},
     ("events.k8s.io", "events"): {"create"},
+    ("apps", "statefulsets"): {"get", "list", "watch", "create", "patch"},
+    ("", "services"): {"get", "create", "patch"},
+    ("policy", "poddisruptionbudgets"): {"get", "create", "patch"},
+}
+WRITE = {"create", "update", "patch", "delete", "deletecollection"}
+SIGNING_KEY = f"{FULLNAME}-signing-key"
+SIGNING = {("", "secrets"): {"create"}, ("", f"secrets={SIGNING_KEY}"): {"get"}}
+REVIEWS = {
+    ("authentication.k8s.io", "tokenreviews"): {"create"},
+    ("authorization.k8s.io", "subjectaccessreviews"): {"create"},
+}
+SEEN_BY_GATEWAY = {
+    (GROUP, "agentsessions"): {"get", "list", "watch"},
+    (GROUP, "agentpools"): {"get", "list", "watch"},
+    ("", "pods"): {"get", "list", "watch"},
 }
 
 
 def granted(role: helm.Manifest) -> dict[tuple[str, str], set[str]]:
-    """Return (group, resource) → verbs."""
+    """Return (group, resource) → verbs; a resource that is restricted to one name reads resource=name."""
     found: dict[tuple[str, str], set[str]] = {}
     for rule in role["rules"]:
-        assert set(rule) == {"apiGroups", "resources", "verbs"}
+        assert {"apiGroups", "resources", "verbs"} <= set(rule) <= {"apiGroups", "resources", "verbs", "resourceNames"}
+        names = [f"={name}" for name in rule["resourceNames"]] if "resourceNames" in rule else [""]
+        assert names, "an empty list of names restricts nothing"
         for group in rule["apiGroups"]:
-            for resource in rule["resources"]:
+            for resource in (resource + name for resource in rule["resources"] for name in names):
                 found.setdefault((group, resource), set()).update(rule["verbs"])
+    return found
+
+
+def bound(manifests: list[helm.Manifest]) -> dict[tuple[str, str, str], str]:
+    """Return (kind, namespace, role) → account of every binding, each of which names one account of the release."""
+    found: dict[tuple[str, str, str], str] = {}
+    for kind in ("ClusterRole", "Role"):
+        for binding in helm.of_kind(manifests, f"{kind}Binding"):
+            assert binding["roleRef"]["kind"] == kind
+            (subject,) = binding["subjects"]
+            assert (subject["kind"], subject["namespace"]) == ("ServiceAccount", helm.NAMESPACE)
+            key = (kind, binding["metadata"].get("namespace", ""), binding["roleRef"]["name"])
+            assert key not in found
+            found[key] = subject["name"]
     return found
 
 
@@ -54,26 +88,59 @@ def test_the_binding_names_the_operators_account() -> None:
 
 
 def test_watched_namespaces_get_a_role_each_and_no_cluster_wide_permission() -> None:
-    values = {"watchNamespaces": ["team-a", "team-b"]}
+    values = {"watchNamespaces": ["team-a", "team-b"], "gateway": {"enabled": False}}
     manifests = helm.template(values)
     for role in helm.of_kind(manifests, "ClusterRole"):
         assert {group for group, _ in granted(role)} == {GROUP}, "only the roles for users remain"
-    assert helm.of_kind(manifests, "ClusterRoleBinding") == []
-    made = helm.of_kind(manifests, "Role")
+    made = {(role["metadata"]["namespace"], role["metadata"]["name"]): role for role in helm.of_kind(manifests, "Role")}
+    own = (helm.NAMESPACE, SIGNING_KEY)
+    assert set(made) == {("team-a", CLUSTER_NAME), ("team-b", CLUSTER_NAME), own}
+    assert all(granted(role) == ALLOWED for key, role in made.items() if key != own)
+    assert bound(manifests) == {("Role", *key): FULLNAME for key in made}
+
+
+def test_the_key_is_read_by_its_name_in_the_releases_namespace_by_the_operator_only() -> None:
+    manifests = helm.template(helm.with_egress())
+    role = helm.named(manifests, "Role", SIGNING_KEY)
+    assert role["metadata"]["namespace"] == helm.NAMESPACE
+    assert granted(role) == SIGNING
+    assert bound(manifests)["Role", helm.NAMESPACE, SIGNING_KEY] == FULLNAME
+
+
+def test_the_gateway_asks_for_reviews_and_sees_sessions_pools_and_pods() -> None:
+    manifests = helm.template()
+    name = f"{CLUSTER_NAME}.gateway"
+    assert granted(helm.named(manifests, "ClusterRole", name)) == REVIEWS | SEEN_BY_GATEWAY
+    assert bound(manifests) == {
+        ("ClusterRole", "", CLUSTER_NAME): FULLNAME,
+        ("ClusterRole", "", name): f"{FULLNAME}-gateway",
+        ("Role", helm.NAMESPACE, SIGNING_KEY): FULLNAME,
+    }
+    pod = helm.named(manifests, "Deployment", f"{FULLNAME}-gateway")["spec"]["template"]["spec"]
+    assert pod["serviceAccountName"] == f"{FULLNAME}-gateway"
+
+
+def test_the_gateway_of_watched_namespaces_has_reviews_only_beyond_them() -> None:
+    manifests = helm.template({"watchNamespaces": ["team-a", "team-b"]})
+    name = f"{CLUSTER_NAME}.gateway"
+    assert granted(helm.named(manifests, "ClusterRole", name)) == REVIEWS
+    made = [role for role in helm.of_kind(manifests, "Role") if role["metadata"]["name"] == name]
     assert [role["metadata"]["namespace"] for role in made] == ["team-a", "team-b"]
-    assert all(granted(role) == ALLOWED for role in made)
-    bindings = helm.of_kind(manifests, "RoleBinding")
-    assert [binding["metadata"]["namespace"] for binding in bindings] == ["team-a", "team-b"]
-    assert {binding["subjects"][0]["namespace"] for binding in bindings} == {helm.NAMESPACE}
+    assert all(granted(role) == SEEN_BY_GATEWAY for role in made)
+    accounts = {key: account for key, account in bound(manifests).items() if account.endswith("-gateway")}
+    assert set(accounts) == {("ClusterRole", "", name), ("Role", "team-a", name), ("Role", "team-b", name)}
 
 
-@pytest.mark.parametrize("values", [{}, {"watchNamespaces": ["team-a"]}, helm.with_egress()])
+@pytest.mark.parametrize(
+    "values", [{}, {"watchNamespaces": ["team-a"]}, helm.with_egress(), {"gateway": {"enabled": False}}]
+)
 def test_no_role_has_a_wildcard_or_reads_secrets_or_enters_pods(values: dict[str, Any]) -> None:
     for role in roles(values):
         for (group, resource), verbs in granted(role).items():
             assert "*" not in {group, resource, *verbs}
             assert resource not in {"pods/exec", "pods/attach", "pods/log", "pods/portforward"}
             assert resource != "secrets" or verbs == {"create"}
+            assert not resource.startswith("secrets=") or (resource, verbs) == (f"secrets={SIGNING_KEY}", {"get"})
             assert not verbs & {"escalate", "bind", "impersonate"}
 
 
@@ -89,10 +156,20 @@ def test_users_of_the_cluster_roles_get_the_resources() -> None:
         f"{aggregate}{role}" for role in ("edit", "admin")
     }
     assert all(verbs <= {"get", "list", "watch"} for verbs in granted(view).values())
-    assert granted(edit) == {
-        (GROUP, kind): {"create", "update", "patch", "delete", "deletecollection"}
-        for kind in ("agentsessions", "agenttemplates")
-    }, "nobody but the operator writes status"
+    assert {(GROUP, "agentsessions"), (GROUP, "agenttemplates"), (GROUP, "agentpools")} <= set(granted(view))
+    changed = dict.fromkeys(("agentsessions", "agenttemplates", "agentpools"), WRITE)
+    scaled = {"agentpools/scale": {"get", "update", "patch"}}
+    talked_to = dict.fromkeys(
+        ("agentsessions/conversation", "agentsessions/ports", "agentpools/conversation"), {"get", "create"}
+    )
+    assert granted(edit) == {(GROUP, name): verbs for name, verbs in (changed | scaled | talked_to).items()}, (
+        "nobody but the operator writes status"
+    )
+
+
+def test_who_may_only_view_may_not_talk() -> None:
+    view = helm.named(helm.template(), "ClusterRole", f"{CLUSTER_NAME}.view")
+    assert not {resource for _, resource in granted(view) if resource.endswith(("/conversation", "/ports"))}
 
 
 def test_permissions_can_be_left_to_the_cluster_admin() -> None:

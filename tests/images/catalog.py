@@ -50,7 +50,7 @@ IMAGES = {
         Image(
             "envoy",
             "tests/images/envoy/Dockerfile",
-            ("tests/images/envoy",),
+            (),
         ),
         Image(
             "byo",

@@ -27,7 +27,7 @@ def test_a_cluster_without_a_way_out_says_so_and_takes_the_stand_in() -> None:
 @pytest.mark.parametrize("provider", ["kind", "existing"])
 def test_with_a_key_the_charts_egress_proxy_holds_it(provider: str) -> None:
     chosen = model.choose(provider, KEY)
-    images = Images({name: install.CHART / f"{name}-1.tar" for name in ("agent", "operator", "standin")})
+    images = Images({name: install.CHART / f"{name}-1.tar" for name in ("agent", "operator", "standin", "envoy")})
     values = install.values(images, chosen)
     assert values["egress"]["enabled"]
     assert values["egress"]["credential"] == {"secretRef": {"name": model.KEY_SECRET}}

@@ -68,7 +68,7 @@ def test_every_file_that_a_dockerfile_copies_is_among_the_sources(image: Image) 
     files = {str(path) for path in source_files(REPOSITORY, (image.dockerfile, *image.sources))}
     lines = (REPOSITORY / image.dockerfile).read_text().replace("\\\n", " ").splitlines()
     copied = [word for line in lines if line.startswith("COPY ") for word in _copied(line)]
-    assert copied
+    assert copied or not image.sources
     for word in copied:
         assert any(file == word or file.startswith(f"{word.rstrip('/')}/") for file in files), word
 

@@ -15,7 +15,8 @@ from agentsessions.policies.startup import Diagnosis
 class PoolSeen:
     """The pool's template, StatefulSet and hosts as the API server has them, and the sessions on each host.
 
-    `loads` counts sessions by pod name, `waiting` those without a host, `heard` are hosts that tell of theirs. `trouble` is what keeps a host from starting.
+    `loads` counts sessions by pod name, `waiting` those without a host, `heard` are hosts that tell of theirs.
+    `trouble` is what keeps a host from starting.
     `written` is when figures were last written to status.
     """
 
