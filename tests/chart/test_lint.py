@@ -11,6 +11,18 @@ VALUES = [
     pytest.param([], id="defaults"),
     pytest.param(["egress.enabled=true", "egress.credential.secretRef.name=model-key"], id="egress"),
     pytest.param(["watchNamespaces={team-a,team-b}"], id="namespaced"),
+    pytest.param(["gateway.enabled=false"], id="no-gateway"),
+    pytest.param(
+        [
+            "gateway.tls.secretName=gateway-tls",
+            "gateway.ingress.enabled=true",
+            "gateway.ingress.host=agents.example.com",
+            "gateway.oidc.enabled=true",
+            "gateway.oidc.issuer=https://id.example.com",
+            "gateway.oidc.jwksUri=https://id.example.com/keys",
+        ],
+        id="gateway",
+    ),
     pytest.param(["crds.enabled=false", "rbac.create=false", "admissionPolicy.enabled=false"], id="bare"),
 ]
 

@@ -34,7 +34,7 @@ def ports(rule: dict[str, Any]) -> list[int]:
 
 
 def to_agents(namespaces: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Return the rule that lets nothing but the HTTP port of agents be reached, in all namespaces unless some are meant."""
+    """Return the rule that opens nothing but the HTTP port of agents, in all namespaces unless some are meant."""
     peer = {"podSelector": {"matchLabels": AGENTS}, "namespaceSelector": namespaces or {}}
     return {"to": [peer], "ports": [{"protocol": "TCP", "port": 8000}]}
 

@@ -4,6 +4,9 @@ import pytest
 
 from chart import helm
 
+FULLNAME = f"{helm.RELEASE}-agentsessions"
+CLUSTER_NAME = f"{FULLNAME}.{helm.NAMESPACE}"
+GATEWAY = f"{FULLNAME}-gateway"
 MONITORING = "monitoring.coreos.com/v1"
 CLUSTER_SCOPED = {
     "ClusterRole",
@@ -17,7 +20,8 @@ EVERYTHING = helm.with_egress() | {
         "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
         "prometheusRule": {"enabled": True, "labels": {"release": "prometheus"}},
         "dashboard": {"enabled": True},
-    }
+    },
+    "gateway": {"ingress": {"enabled": True, "host": "agents.example.com", "tlsSecretName": "ingress-tls"}},
 }
 
 
@@ -78,18 +82,78 @@ def test_two_releases_of_one_name_share_nothing_but_the_crds() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "kind"),
+    ("values", "gone"),
     [
-        ({"networkPolicy": {"enabled": False}}, "NetworkPolicy"),
-        ({"admissionPolicy": {"enabled": False}}, "ValidatingAdmissionPolicy"),
-        ({"admissionPolicy": {"enabled": False}}, "ValidatingAdmissionPolicyBinding"),
-        ({"serviceAccount": {"create": False, "name": "mine"}}, "ServiceAccount"),
-        ({"crds": {"enabled": False}}, "CustomResourceDefinition"),
+        ({"networkPolicy": {"enabled": False}}, {("NetworkPolicy", FULLNAME)}),
+        ({"gateway": {"networkPolicy": {"enabled": False}}}, {("NetworkPolicy", GATEWAY)}),
+        (
+            {"admissionPolicy": {"enabled": False}},
+            {(kind, CLUSTER_NAME) for kind in ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")},
+        ),
+        ({"serviceAccount": {"create": False, "name": "mine"}}, {("ServiceAccount", FULLNAME)}),
+        (
+            {"crds": {"enabled": False}},
+            {
+                ("CustomResourceDefinition", f"{plural}.agentsessions.dev")
+                for plural in ("agentsessions", "agenttemplates", "agentpools")
+            },
+        ),
+        (
+            {"gateway": {"enabled": False}},
+            {("ClusterRole", f"{CLUSTER_NAME}.gateway"), ("ClusterRoleBinding", f"{CLUSTER_NAME}.gateway")}
+            | {
+                (kind, GATEWAY)
+                for kind in (
+                    "ConfigMap",
+                    "Deployment",
+                    "NetworkPolicy",
+                    "PodDisruptionBudget",
+                    "Service",
+                    "ServiceAccount",
+                )
+            },
+        ),
     ],
 )
-def test_what_is_switched_off_is_not_made(values: dict[str, object], kind: str) -> None:
-    assert helm.of_kind(helm.template(), kind)
-    assert not helm.of_kind(helm.template(values), kind)
+def test_what_is_switched_off_is_not_made(values: dict[str, object], gone: set[tuple[str, str]]) -> None:
+    def made(values: dict[str, object]) -> set[tuple[str, str]]:
+        return {(manifest["kind"], manifest["metadata"]["name"]) for manifest in helm.template(values)}
+
+    assert made({}) - made(values) == gone
+    assert made(values) <= made({})
+
+
+def test_an_ingress_leads_to_the_gateways_service() -> None:
+    assert not helm.of_kind(helm.template(), "Ingress")
+    manifests = helm.template({"gateway": {"ingress": {"enabled": True, "host": "agents.example.com"}}})
+    (ingress,) = helm.of_kind(manifests, "Ingress")
+    (rule,) = ingress["spec"]["rules"]
+    (path,) = rule["http"]["paths"]
+    service = helm.named(manifests, "Service", path["backend"]["service"]["name"])
+    assert rule["host"] == "agents.example.com"
+    assert path["backend"]["service"]["port"]["name"] in [port["name"] for port in service["spec"]["ports"]]
+    assert "tls" not in ingress["spec"]
+
+
+def test_an_ingress_that_serves_no_name_says_what_is_missing() -> None:
+    with pytest.raises(helm.HelmError, match=r"gateway\.ingress\.host must be set"):
+        helm.template({"gateway": {"ingress": {"enabled": True}}})
+
+
+@pytest.mark.parametrize("missing", ["issuer", "jwksUri"])
+def test_oidc_without_a_provider_says_what_is_missing(missing: str) -> None:
+    provider = {"issuer": "https://id.example.com", "jwksUri": "https://id.example.com/keys"} | {missing: ""}
+    with pytest.raises(helm.HelmError, match=rf"gateway\.oidc\.{missing} must be set"):
+        helm.template({"gateway": {"oidc": {"enabled": True} | provider}})
+
+
+def test_services_lead_to_ports_of_the_pods_that_they_select() -> None:
+    manifests = helm.template(EVERYTHING)
+    for service in helm.of_kind(manifests, "Service"):
+        pods = helm.named(manifests, "Deployment", service["metadata"]["name"])["spec"]
+        assert service["spec"]["selector"] == pods["selector"]["matchLabels"]
+        named = {port["name"] for one in pods["template"]["spec"]["containers"] for port in one.get("ports", [])}
+        assert {port["targetPort"] for port in service["spec"]["ports"]} <= named
 
 
 def test_nothing_of_the_proxy_is_made_by_default() -> None:
@@ -97,8 +161,12 @@ def test_nothing_of_the_proxy_is_made_by_default() -> None:
 
 
 def test_a_single_proxy_has_no_disruption_budget_that_would_block_a_drain() -> None:
-    assert helm.of_kind(helm.template(helm.with_egress()), "PodDisruptionBudget")
-    assert not helm.of_kind(helm.template(helm.with_egress(replicas=1)), "PodDisruptionBudget")
+    def budgets(replicas: int) -> set[str]:
+        manifests = helm.template(helm.with_egress(replicas=replicas) | {"gateway": {"replicas": replicas}})
+        return {budget["metadata"]["name"] for budget in helm.of_kind(manifests, "PodDisruptionBudget")}
+
+    assert budgets(2) == {GATEWAY, f"{FULLNAME}-egress"}
+    assert budgets(1) == set()
 
 
 def test_extra_objects_are_templated() -> None:

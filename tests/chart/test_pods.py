@@ -4,17 +4,19 @@ from functools import cache
 from typing import Any
 
 import pytest
+import yaml
 
 from chart import helm
 
 FULLNAME = f"{helm.RELEASE}-agentsessions"
-PODS = (FULLNAME, f"{FULLNAME}-egress", f"{FULLNAME}-test")
+PODS = (FULLNAME, f"{FULLNAME}-egress", f"{FULLNAME}-gateway", f"{FULLNAME}-test")
+GATEWAY = {"gateway": {"tls": {"secretName": "gateway-tls"}}}
 
 
 @cache
 def manifests() -> tuple[helm.Manifest, ...]:
     """Return the release with everything that makes a pod."""
-    return tuple(helm.template(helm.with_egress(upstream={"caConfigMap": {"name": "authorities"}})))
+    return tuple(helm.template(helm.with_egress(upstream={"caConfigMap": {"name": "authorities"}}) | GATEWAY))
 
 
 def pod_specs() -> dict[str, dict[str, Any]]:
@@ -40,7 +42,8 @@ def test_pods_meet_the_restricted_profile(spec: dict[str, Any]) -> None:
     assert context["runAsUser"] == context["runAsGroup"] == context["fsGroup"] == 10001
     assert context["seccompProfile"] == {"type": "RuntimeDefault"}
     assert not {"hostNetwork", "hostPID", "hostIPC"} & set(spec)
-    assert all(set(volume) & {"configMap", "secret", "emptyDir"} for volume in spec.get("volumes", []))
+    assert all(set(volume) & {"configMap", "secret", "emptyDir", "projected"} for volume in spec.get("volumes", []))
+    assert all("sizeLimit" in volume["emptyDir"] for volume in spec.get("volumes", []) if "emptyDir" in volume)
 
 
 @pytest.mark.parametrize("name", PODS)
@@ -57,19 +60,82 @@ def test_containers_meet_the_restricted_profile(spec: dict[str, Any]) -> None:
 @pytest.mark.parametrize("name", PODS)
 def test_nothing_is_mounted_by_accident(spec: dict[str, Any]) -> None:
     assert spec["enableServiceLinks"] is False
-    needs_api = spec.get("serviceAccountName") is not None
-    assert spec["automountServiceAccountToken"] is needs_api
-    (account,) = helm.of_kind(manifests(), "ServiceAccount")
-    assert account["automountServiceAccountToken"] is False
+    assert not spec.get("initContainers")
+    accounts = {account["metadata"]["name"]: account for account in helm.of_kind(manifests(), "ServiceAccount")}
+    assert set(accounts) == {FULLNAME, f"{FULLNAME}-gateway"}
+    assert {account["automountServiceAccountToken"] for account in accounts.values()} == {False}
 
 
-def test_only_the_proxy_mounts_the_key() -> None:
-    mounted = {name for name, spec in pod_specs().items() for v in spec.get("volumes", []) if "secret" in v}
-    assert mounted == {f"{FULLNAME}-egress"}
-    spec = pod_specs()[f"{FULLNAME}-egress"]
-    assert [v["secret"]["secretName"] for v in spec["volumes"] if "secret" in v] == ["model-key"]
-    mounts = spec["containers"][0]["volumeMounts"]
-    assert not [mount for mount in mounts if "subPath" in mount], "a subPath is never updated"
+def test_each_account_is_that_of_one_pod() -> None:
+    named = {name: spec.get("serviceAccountName") for name, spec in pod_specs().items()}
+    own = (FULLNAME, f"{FULLNAME}-gateway")
+    assert named == dict.fromkeys(PODS) | {name: name for name in own}
+
+
+def test_the_operator_and_the_directory_have_a_token_and_nobody_else() -> None:
+    by_default = {name for name, spec in pod_specs().items() if spec["automountServiceAccountToken"]}
+    assert by_default == {FULLNAME}
+    assert mounters("projected") == {(f"{FULLNAME}-gateway", "directory", "token")}, (
+        "Envoy, which strangers talk to, has none"
+    )
+
+
+def test_the_directorys_token_is_the_one_that_a_pod_gets_by_default() -> None:
+    spec = pod_specs()[f"{FULLNAME}-gateway"]
+    (token,) = [volume["projected"] for volume in spec["volumes"] if "projected" in volume]
+    assert token["defaultMode"] == 0o440
+    assert [set(source) for source in token["sources"]] == [{"serviceAccountToken"}, {"configMap"}, {"downwardAPI"}]
+    directory = container(spec, "directory")
+    (path,) = [mount["mountPath"] for mount in directory["volumeMounts"] if mount["name"] == "token"]
+    assert path == "/var/run/secrets/kubernetes.io/serviceaccount"
+
+
+def test_a_secret_is_mounted_by_the_one_container_that_needs_it() -> None:
+    assert mounters("secret") == {
+        (f"{FULLNAME}-egress", "envoy", "model-key"),
+        (f"{FULLNAME}-gateway", "directory", f"{FULLNAME}-signing-key"),
+        (f"{FULLNAME}-gateway", "envoy", "gateway-tls"),
+    }
+
+
+def test_secrets_are_whole_directories_that_only_their_group_reads() -> None:
+    for spec in pod_specs().values():
+        mounts = [mount for one in spec["containers"] for mount in one.get("volumeMounts", [])]
+        assert not [mount for mount in mounts if "subPath" in mount], "a subPath is never updated"
+        for secret in (volume["secret"] for volume in spec.get("volumes", []) if "secret" in volume):
+            assert secret["defaultMode"] == 0o440
+
+
+def test_whatever_a_container_mounts_but_scratch_space_is_read_only() -> None:
+    for spec in pod_specs().values():
+        scratch = {volume["name"] for volume in spec.get("volumes", []) if "emptyDir" in volume}
+        for mount in (mount for one in spec["containers"] for mount in one.get("volumeMounts", [])):
+            assert mount["name"] in scratch or mount["readOnly"] is True
+
+
+def test_the_containers_of_a_pod_share_no_scratch_space() -> None:
+    for spec in pod_specs().values():
+        scratch = [volume["name"] for volume in spec.get("volumes", []) if "emptyDir" in volume]
+        used = [mount["name"] for one in spec["containers"] for mount in one.get("volumeMounts", [])]
+        assert all(used.count(name) == 1 for name in scratch)
+
+
+def mounters(kind: str) -> set[tuple[str, str, str]]:
+    """Return (pod, container, what) for each mount of a volume of this kind: the Secret's name, else the volume's."""
+    found = set()
+    for name, spec in pod_specs().items():
+        volumes = {volume["name"]: volume[kind] for volume in spec.get("volumes", []) if kind in volume}
+        for one in spec["containers"]:
+            for mount in one.get("volumeMounts", []):
+                if mount["name"] in volumes:
+                    found.add((name, one["name"], volumes[mount["name"]].get("secretName", mount["name"])))
+    return found
+
+
+def container(spec: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return a container by its name."""
+    (found,) = [one for one in spec["containers"] if one["name"] == name]
+    return dict(found)
 
 
 def test_one_operator_at_a_time() -> None:
@@ -95,7 +161,8 @@ def test_scheduling_values_reach_the_pods() -> None:
         "topologySpreadConstraints": [{"topologyKey": "zone", "maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule"}],
     }
     secrets = {"imagePullSecrets": [{"name": "registry"}]}
-    for deployment in helm.of_kind(helm.template(helm.with_egress(**scheduling) | scheduling | secrets), "Deployment"):
+    values = helm.with_egress(**scheduling) | {"gateway": scheduling} | scheduling | secrets
+    for deployment in helm.of_kind(helm.template(values), "Deployment"):
         spec = deployment["spec"]["template"]["spec"]
         assert {key: spec[key] for key in scheduling | secrets} == scheduling | secrets
 
@@ -106,11 +173,58 @@ def test_a_digest_wins_over_a_tag() -> None:
     assert spec["containers"][0]["image"] == "r/o@sha256:" + "b" * 64
 
 
-def test_the_proxy_outlives_its_drain() -> None:
-    drained = helm.template(helm.with_egress(drainSeconds=90))
-    spec = helm.named(drained, "Deployment", f"{FULLNAME}-egress")["spec"]["template"]["spec"]
-    assert spec["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"] == 90
+@pytest.mark.parametrize("name", ["egress", "gateway"])
+def test_proxies_outlive_their_drain(name: str) -> None:
+    drained = helm.template(helm.with_egress(drainSeconds=90) | {"gateway": {"drainSeconds": 90}})
+    spec = helm.named(drained, "Deployment", f"{FULLNAME}-{name}")["spec"]["template"]["spec"]
+    assert [one["lifecycle"]["preStop"]["sleep"]["seconds"] for one in spec["containers"]] == [90] * len(
+        spec["containers"]
+    )
     assert spec["terminationGracePeriodSeconds"] > 90
+
+
+@pytest.mark.parametrize("name", ["egress", "gateway"])
+def test_proxies_are_replaced_without_a_gap_and_spread_over_nodes(name: str) -> None:
+    spec = helm.named(manifests(), "Deployment", f"{FULLNAME}-{name}")["spec"]
+    assert spec["replicas"] >= 2
+    assert spec["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
+    (spread,) = spec["template"]["spec"]["topologySpreadConstraints"]
+    assert spread["labelSelector"] == spec["selector"]
+    assert all({"livenessProbe", "readinessProbe"} <= set(one) for one in spec["template"]["spec"]["containers"])
+
+
+def test_the_directory_reads_the_mounted_configuration_on_the_port_that_envoy_asks() -> None:
+    made = helm.template({"gateway": {"directory": {"port": 9500}}})
+    directory = container(
+        helm.named(made, "Deployment", f"{FULLNAME}-gateway")["spec"]["template"]["spec"], "directory"
+    )
+    path = "/etc/agentsessions/directory.yaml"
+    assert directory["command"] == ["python", "-m", "agentsessions", "directory", "--config", path]
+    assert directory["args"][:2] == ["--port", "9500"]
+    files = helm.named(made, "ConfigMap", f"{FULLNAME}-gateway")["data"]
+    clusters = {one["name"]: one for one in yaml.safe_load(files["envoy.yaml"])["static_resources"]["clusters"]}
+    (locality,) = clusters["directory"]["load_assignment"]["endpoints"]
+    (asked,) = locality["lb_endpoints"]
+    assert asked["endpoint"]["address"]["socket_address"] == {"address": "127.0.0.1", "port_value": 9500}
+
+
+@pytest.mark.parametrize(
+    ("tls", "url"),
+    [("", f"http://{FULLNAME}-gateway:8443/health"), ("gateway-tls", f"https://{FULLNAME}-gateway:8443/health")],
+)
+def test_helm_test_asks_the_gateway_through_its_service(tls: str, url: str) -> None:
+    assert url in asked_by_helm_test({"gateway": {"service": {"port": 8443}, "tls": {"secretName": tls}}})
+
+
+def test_helm_test_asks_no_gateway_that_is_not_there() -> None:
+    assert not [url for url in asked_by_helm_test({"gateway": {"enabled": False}}) if "gateway" in url]
+
+
+def asked_by_helm_test(values: dict[str, Any]) -> list[str]:
+    """Return the URLs that `helm test` gets."""
+    (only,) = helm.named(helm.template(values), "Pod", f"{FULLNAME}-test")["spec"]["containers"]
+    _, *urls = only["args"]
+    return list(urls)
 
 
 def test_egress_without_a_secret_says_what_is_missing() -> None:

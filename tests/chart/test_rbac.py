@@ -159,9 +159,8 @@ def test_users_of_the_cluster_roles_get_the_resources() -> None:
     assert {(GROUP, "agentsessions"), (GROUP, "agenttemplates"), (GROUP, "agentpools")} <= set(granted(view))
     changed = dict.fromkeys(("agentsessions", "agenttemplates", "agentpools"), WRITE)
     scaled = {"agentpools/scale": {"get", "update", "patch"}}
-    talked_to = dict.fromkeys(
-        ("agentsessions/conversation", "agentsessions/ports", "agentpools/conversation"), {"get", "create"}
-    )
+    parts = ("agentsessions/conversation", "agentsessions/ports", "agentpools/conversation")
+    talked_to = {part: {"get", "create"} for part in parts}
     assert granted(edit) == {(GROUP, name): verbs for name, verbs in (changed | scaled | talked_to).items()}, (
         "nobody but the operator writes status"
     )

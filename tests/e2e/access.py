@@ -7,6 +7,9 @@ _GROUPS = {
     "events": "events.k8s.io",
     "agentsessions": "agentsessions.dev",
     "agenttemplates": "agentsessions.dev",
+    "agentpools": "agentsessions.dev",
+    "statefulsets": "apps",
+    "poddisruptionbudgets": "policy",
 }
 
 
