@@ -1,4 +1,4 @@
--- Health of an AgentSession for Argo CD. The status follows kstatus: Stalled means failed, Reconciling means
+-- Health of an AgentSession or AgentPool for Argo CD. Status follows kstatus: Stalled means failed, Reconciling means
 -- in progress, Ready means current; a status of an older generation says nothing about this one.
 local hs = { status = "Progressing", message = "Waiting for the operator" }
 

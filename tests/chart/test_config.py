@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from agentsessions.api.config import BUILT_IN, OperatorConfig
+from agentsessions.directory.config import DirectoryConfig
 from chart import helm
 
 FULLNAME = f"{helm.RELEASE}-agentsessions"
@@ -80,6 +81,79 @@ def test_an_endpoint_of_the_values_wins_over_the_egress_proxy() -> None:
     mine = {"baseUrl": "http://model.example.com"}
     values = helm.with_egress() | {"defaults": {"modelEndpoint": mine}}
     assert rendered(values)["defaults"]["modelEndpoint"] == mine
+
+
+@pytest.mark.requirement("H24")
+def test_the_operator_lets_the_pods_of_this_gateway_and_its_own_in_to_agents() -> None:
+    manifests, gateway = helm.template(), config().gateway
+    assert gateway.namespace == helm.NAMESPACE
+    for name, labels in ((f"{FULLNAME}-gateway", gateway.pod_labels), (FULLNAME, gateway.operator_labels)):
+        assert labels == helm.named(manifests, "Deployment", name)["spec"]["selector"]["matchLabels"]
+
+
+def test_the_gateways_switch_and_its_public_url_reach_the_operator() -> None:
+    assert config().gateway.enabled
+    assert not config({"gateway": {"enabled": False}}).gateway.enabled
+    assert config({"gateway": {"url": "https://agents.example.com"}}).gateway.url == "https://agents.example.com"
+
+
+def test_operator_role_and_gateway_mean_the_same_signing_key() -> None:
+    manifests, key = helm.template(), config().signing_key
+    role = helm.named(manifests, "Role", key.name)
+    assert role["metadata"]["namespace"] == key.namespace == helm.NAMESPACE
+    pod = helm.named(manifests, "Deployment", f"{FULLNAME}-gateway")["spec"]["template"]["spec"]
+    assert key.name in [volume["secret"]["secretName"] for volume in pod["volumes"] if "secret" in volume]
+
+
+def directory(values: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return the directory's configuration as it is mounted."""
+    files = helm.named(helm.template(values), "ConfigMap", f"{FULLNAME}-gateway")["data"]
+    document: dict[str, Any] = yaml.safe_load(files["directory.yaml"])
+    return document
+
+
+def test_the_directorys_file_says_all_but_where_the_key_is_mounted() -> None:
+    known = {field.alias for field in DirectoryConfig.model_fields.values()}
+    assert set(directory()) == known - {"keyDirectory"}
+
+
+def test_the_directorys_defaults_of_the_chart_are_those_of_the_model() -> None:
+    assert DirectoryConfig.model_validate(directory()) == DirectoryConfig()
+
+
+def test_the_directory_finds_the_key_where_it_is_mounted() -> None:
+    spec = helm.named(helm.template(), "Deployment", f"{FULLNAME}-gateway")["spec"]["template"]["spec"]
+    mounts = [mount for one in spec["containers"] for mount in one["volumeMounts"] if mount["name"] == "signing-key"]
+    assert [mount["mountPath"] for mount in mounts] == [DirectoryConfig().key_directory]
+
+
+def test_every_value_for_the_directory_reaches_it() -> None:
+    cookbook = {"namespace": "team-a", "pool": "chat", "hosts": [{"host": "h", "namespace": "team-b", "pool": "c"}]}
+    claims = {"usernameClaim": "u", "usernamePrefix": "p:", "groupsClaim": "g", "groupsPrefix": "q:"}
+    provider = {"issuer": "https://id.example.com", "jwksUri": "https://id.example.com/keys"}
+    numbers = {"holdSeconds": 1, "reviewCacheSeconds": 2, "maxHeldRequests": 3, "maxHeldRequestsPerSession": 4}
+    gateway = numbers | {"audiences": ["a"], "cookbook": cookbook, "oidc": {"enabled": True} | claims | provider}
+    assert directory({"gateway": gateway, "watchNamespaces": ["team-a"], "logLevel": "debug"}) == {
+        "watchNamespaces": ["team-a"],
+        "logLevel": "debug",
+        "audiences": ["a"],
+        "holdSeconds": 1,
+        "reviewCacheSeconds": 2,
+        "maxHeld": 3,
+        "maxHeldPerSession": 4,
+        "cookbook": cookbook,
+        "oidc": {"enabled": True} | claims,
+    }
+
+
+@pytest.mark.parametrize("changed", [{"holdSeconds": 5}, {"trustedHops": 1}], ids=["directory", "envoy"])
+def test_a_changed_configuration_replaces_the_gateways(changed: dict[str, Any]) -> None:
+    def checksum(values: dict[str, Any]) -> str:
+        pod = helm.named(helm.template(values), "Deployment", f"{FULLNAME}-gateway")["spec"]["template"]
+        return str(pod["metadata"]["annotations"]["checksum/config"])
+
+    assert checksum({}) == checksum({"gateway": {"replicas": 3}})
+    assert checksum({}) != checksum({"gateway": changed})
 
 
 def test_a_changed_configuration_restarts_the_operator() -> None:

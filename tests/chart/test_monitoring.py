@@ -5,7 +5,10 @@ import re
 from typing import Any
 
 import pytest
+from prometheus_client.samples import Sample
 
+from agentsessions import metrics
+from agentsessions.api.pool import AgentPoolStatus
 from agentsessions.metrics import REGISTRY
 from chart import helm
 
@@ -55,6 +58,44 @@ def test_alerts_name_outcomes_and_reasons_that_exist() -> None:
     assert set(re.findall(r'reason="(\w+)"', labels)) == {"ModelAuthenticationFailed"}
 
 
+def test_alerts_and_dashboard_name_states_of_hosts_that_are_told() -> None:
+    text = " ".join([*(rule["expr"] for rule in rules()), *dashboard_queries()])
+    metrics.pool_seen("team-a", "chat", AgentPoolStatus())
+    told = {sample.labels["state"] for sample in samples("agentsessions_pool_hosts")}
+    metrics.pool_gone("team-a", "chat")
+    assert set(re.findall(r'state="(\w+)"', text)) == told - {"updated"}
+
+
+def test_alerts_ask_this_releases_operator_only() -> None:
+    for rule in rules():
+        asked = re.findall(r"(?:agentsessions_\w+|up)\{([^}]*)\}", rule["expr"])
+        assert len(asked) == len(re.findall(r"agentsessions_\w+|\bup\b", rule["expr"]))
+        assert all(one.startswith(f'namespace="{helm.NAMESPACE}", job="{FULLNAME}"') for one in asked), rule["alert"]
+
+
+def test_a_pool_has_an_alert_for_no_host_and_one_for_hardly_any_room() -> None:
+    found = {rule["alert"]: rule for rule in rules() if rule["alert"].startswith("AgentPool")}
+    assert {name: (rule["for"], rule["labels"]["severity"]) for name, rule in found.items()} == {
+        "AgentPoolWithoutHost": ("5m", "critical"),
+        "AgentPoolNearlyFull": ("15m", "warning"),
+    }
+    for rule in found.values():
+        assert "{{ $labels.exported_namespace }}/{{ $labels.pool }}" in rule["annotations"]["summary"]
+
+
+def test_panels_have_numbers_of_their_own_and_do_not_overlap() -> None:
+    panels = dashboard()["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    cells = [
+        (panel["gridPos"]["x"] + x, panel["gridPos"]["y"] + y)
+        for panel in panels
+        for x in range(panel["gridPos"]["w"])
+        for y in range(panel["gridPos"]["h"])
+    ]
+    assert len(set(cells)) == len(cells)
+    assert max(x for x, _ in cells) < 24, "Grafana's grid is 24 wide"
+
+
 def test_the_dashboard_is_found_by_the_sidecar() -> None:
     made = helm.named(helm.template(ALL), "ConfigMap", f"{FULLNAME}-dashboard")
     assert made["metadata"]["labels"]["grafana_dashboard"] == "1"
@@ -70,9 +111,19 @@ def rules() -> list[dict[str, Any]]:
 
 def dashboard_queries() -> list[str]:
     """Return the queries of the dashboard's panels."""
+    return [target["expr"] for panel in dashboard()["panels"] for target in panel["targets"]]
+
+
+def dashboard() -> dict[str, Any]:
+    """Return the dashboard."""
     made = helm.named(helm.template(ALL), "ConfigMap", f"{FULLNAME}-dashboard")
-    panels = json.loads(made["data"]["agentsessions.json"])["panels"]
-    return [target["expr"] for panel in panels for target in panel["targets"]]
+    found: dict[str, Any] = json.loads(made["data"]["agentsessions.json"])
+    return found
+
+
+def samples(name: str) -> list[Sample]:
+    """Return what a scrape of a metric would give now."""
+    return [sample for metric in REGISTRY.collect() if metric.name == name for sample in metric.samples]
 
 
 def exposed() -> set[str]:

@@ -88,7 +88,11 @@ def test_two_releases_of_one_name_share_nothing_but_the_crds() -> None:
         ({"gateway": {"networkPolicy": {"enabled": False}}}, {("NetworkPolicy", GATEWAY)}),
         (
             {"admissionPolicy": {"enabled": False}},
-            {(kind, CLUSTER_NAME) for kind in ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")},
+            {
+                (kind, name)
+                for kind in ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
+                for name in (CLUSTER_NAME, f"{CLUSTER_NAME}.hosts")
+            },
         ),
         ({"serviceAccount": {"create": False, "name": "mine"}}, {("ServiceAccount", FULLNAME)}),
         (

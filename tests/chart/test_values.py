@@ -47,6 +47,11 @@ REFUSED = [
     ({"gateway": {"oidc": {"clientSecret": "s"}}}, "at '/gateway/oidc': additional properties 'clientSecret'"),
     ({"gateway": {"oidc": {"jwksUri": "id.example.com"}}}, "at '/gateway/oidc/jwksUri'"),
     ({"gateway": {"cookbook": {"hosts": [{"host": "a"}]}}}, "missing properties 'namespace', 'pool'"),
+    ({"gateway": {"cookbook": {"namespace": "Team_A"}}}, "at '/gateway/cookbook/namespace'"),
+    (
+        {"gateway": {"cookbook": {"hosts": [{"host": "a", "namespace": "b", "pool": "C_1"}]}}},
+        "at '/gateway/cookbook/hosts/0/pool'",
+    ),
     ({"gateway": {"service": {"type": "ExternalName"}}}, "at '/gateway/service/type': value must be one of"),
     ({"gateway": {"tls": {"crt": "x"}}}, "at '/gateway/tls': additional properties 'crt' not allowed"),
     ({"networkPolicy": {"apiServer": {"ports": []}}}, "at '/networkPolicy/apiServer/ports'"),

@@ -6,15 +6,20 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from agentsessions.api.config import OperatorConfig
+from agentsessions.api.pool import AgentPool, AgentPoolSpec
 from agentsessions.api.session import AgentSession, AgentSessionSpec, ObjectMeta
 from agentsessions.api.template import Security, TemplateFields
 from agentsessions.builders.pod import session_pod
+from agentsessions.builders.pool.hosts import hosts
+from agentsessions.policies.capacity import host_size
 from agentsessions.policies.resolve import resolve
 from install import kubectl
 from install.conftest import RELEASE, Installation
 from install.kubectl import Json
 
 Change = Callable[[Json], None]
+POOL_UID = "6f0c1b9e-0000-4000-8000-000000000002"
 
 
 def agent_pod(namespace: str, security: Security | None = None) -> Json:
@@ -30,6 +35,16 @@ def agent_pod(namespace: str, security: Security | None = None) -> Json:
     # An owner that does not exist is no concern of the policy.
     del pod["metadata"]["ownerReferences"]
     return pod
+
+
+def host_set(namespace: str) -> Json:
+    """Return the StatefulSet that the operator would make for a small pool."""
+    meta = ObjectMeta(name="policy", namespace=namespace, uid=POOL_UID, creation_timestamp=datetime.now(UTC))
+    pool = AgentPool(metadata=meta, spec=AgentPoolSpec())
+    settings = resolve(TemplateFields(), None, TemplateFields(), template_name=None)
+    made = hosts(pool, settings, host_size(pool.spec), 1, "none", "none", OperatorConfig())
+    del made["metadata"]["ownerReferences"]
+    return made
 
 
 def create(pod: Json, user: str | None) -> None:
@@ -131,6 +146,19 @@ def test_a_pod_that_is_not_locked_down_is_refused(
     assert message in str(refused.value)
 
 
+@pytest.mark.parametrize(("change", "message"), BROKEN, ids=[change.__name__ for change, _ in BROKEN])
+def test_hosts_that_are_not_locked_down_are_refused(
+    cluster_wide: Installation, unfenced: str, change: Change, message: str
+) -> None:
+    made = host_set(unfenced)
+    create(copy.deepcopy(made), cluster_wide.user)
+    change(made["spec"]["template"])
+    with pytest.raises(kubectl.KubectlError) as refused:
+        create(made, cluster_wide.user)
+    assert "ValidatingAdmissionPolicy" in str(refused.value)
+    assert message in str(refused.value)
+
+
 @pytest.mark.usefixtures("cluster_wide")
 def test_pods_of_others_are_none_of_its_business(unfenced: str) -> None:
     pod = agent_pod(unfenced)
@@ -138,7 +166,8 @@ def test_pods_of_others_are_none_of_its_business(unfenced: str) -> None:
     create(pod, None)
 
 
-def test_the_api_server_finds_no_fault_in_the_policy(cluster_wide: Installation) -> None:
-    name = f"{RELEASE}-agentsessions.{cluster_wide.namespace}"
+@pytest.mark.parametrize("kind", ["", ".hosts"])
+def test_the_api_server_finds_no_fault_in_the_policy(cluster_wide: Installation, kind: str) -> None:
+    name = f"{RELEASE}-agentsessions.{cluster_wide.namespace}{kind}"
     status = kubectl.get("validatingadmissionpolicy", name).get("status", {})
     assert not status.get("typeChecking", {}).get("expressionWarnings")

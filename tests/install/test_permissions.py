@@ -9,7 +9,17 @@ from install.conftest import Installation
 
 SESSIONS = "agentsessions.agentsessions.dev"
 TEMPLATES = "agenttemplates.agentsessions.dev"
+POOLS = "agentpools.agentsessions.dev"
+HOSTS = "statefulsets.apps"
 ALLOWED = [
+    ("watch", POOLS),
+    ("patch", f"{POOLS}/status"),
+    ("update", f"{POOLS}/finalizers"),
+    ("watch", HOSTS),
+    ("create", HOSTS),
+    ("patch", HOSTS),
+    ("create", "services"),
+    ("create", "poddisruptionbudgets.policy"),
     ("list", SESSIONS),
     ("delete", SESSIONS),
     ("patch", f"{SESSIONS}/status"),
@@ -24,6 +34,10 @@ ALLOWED = [
     ("list", "events"),
 ]
 REFUSED = [
+    ("patch", POOLS),
+    ("delete", POOLS),
+    ("delete", HOSTS),
+    ("delete", "services"),
     ("create", SESSIONS),
     ("patch", SESSIONS),
     ("update", SESSIONS),
