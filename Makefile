@@ -108,6 +108,10 @@ test-e2e: setup ## Run the tests on a real cluster with the real agent image; ma
 bench: setup ## Measure how fast sessions start on the cluster; prints a table and writes JSON
 	@$(RUN) -m bench $(BENCH_ARGS)
 
+.PHONY: bench-hosts
+bench-hosts: setup ## Measure sessions on a shared host, and the gateway against direct calls; prints JSON
+	@$(RUN) -m bench.hosts
+
 ##@ Source
 
 .PHONY: fmt

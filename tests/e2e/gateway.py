@@ -1,6 +1,5 @@
 """The gateway as its clients see it: streams, tokens, refusals."""
 
-import base64
 import json
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
@@ -164,8 +163,9 @@ def reached(api: Api, terminal: Terminal) -> Iterator[Gateway]:
         yield Gateway(api, terminal, urls)
 
 
-def payload(token: str) -> Json:
-    """Return the claims of a token, unchecked."""
-    part = token.split(".")[1]
-    claims: Json = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
-    return claims
+def key_id(terminal: Terminal, host: Json) -> str:
+    """Return the id of the key that a host trusts, as its environment has it."""
+    meta = host["metadata"]
+    script = "tr '\\0' '\\n' < /proc/1/environ"
+    text = terminal.execute(meta["namespace"], meta["name"], "sh", "-c", script)
+    return text.split('"kid": "')[1].split('"')[0]

@@ -1,11 +1,12 @@
 """A pool, its sessions and somebody who may talk to them: what tests of long-running sessions begin with."""
 
+import base64
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from e2e import manifests
-from e2e.api import PODS, POOLS, SECRETS, Json, condition
+from e2e.api import PODS, POOLS, SECRETS, Api, Json, condition
 from e2e.gateway import Client, Gateway
 from e2e.lab import Lab
 from e2e.operator_pod import NAMESPACE
@@ -75,11 +76,14 @@ class Stage:
 
     def signing_key(self) -> bytes:
         """Return the control plane's private key, as an administrator may."""
-        import base64
+        return read_signing_key(self.lab.api)
 
-        secret = self.lab.api.get(SECRETS, NAMESPACE, "agentsessions-signing-key")
-        assert secret is not None
-        return base64.b64decode(secret["data"]["key.pem"])
+
+def read_signing_key(api: Api) -> bytes:
+    """Return the control plane's private key in PEM."""
+    secret = api.get(SECRETS, NAMESPACE, "agentsessions-signing-key")
+    assert secret is not None
+    return base64.b64decode(secret["data"]["key.pem"])
 
 
 def _is_ready(pool: Json) -> bool:

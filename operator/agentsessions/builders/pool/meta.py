@@ -5,6 +5,7 @@ from agentsessions.api.names import LABEL_POOL, LABEL_POOL_UID, common_labels, d
 from agentsessions.api.pool import AgentPool
 
 COMPONENT = "host"
+_SLUG_LENGTH = 40
 
 
 def pool_labels(pool: AgentPool) -> dict[str, str]:
@@ -18,8 +19,14 @@ def selector(pool: AgentPool) -> dict[str, str]:
 
 
 def stem(pool: AgentPool) -> str:
-    """Return the name of the pool's children: readable, and never that of an Ephemeral session's or another pool's."""
-    return f"{pool.metadata.name}-{digest(pool.metadata.uid, 6)}"
+    """Return the name of the pool's children: readable, and never that of an Ephemeral session's or another pool's.
+
+    A Service's name is a label that begins with a letter, and Kubernetes puts a StatefulSet's, with a dash and ten
+    digits, into a label of its pods (https://github.com/kubernetes/kubernetes/issues/64023): 52 characters at most.
+    """
+    slug = pool.metadata.name[:_SLUG_LENGTH].replace(".", "-").strip("-")
+    prefix = "" if slug[0].isalpha() else "pool-"
+    return f"{prefix}{slug}-{digest(pool.metadata.uid, 6)}"
 
 
 def child_metadata(pool: AgentPool, name: str) -> Json:
