@@ -10,6 +10,7 @@ import pytest
 
 from agent.host import Host, Talk, events, texts
 from agent.model import Model, script
+from agentrunner.serving.processes import of_session
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -133,6 +134,8 @@ async def test_a_dead_cli_is_told_and_the_next_message_goes_on(host: Host, model
     os.kill(dead, signal.SIGKILL)
     seen = await turn
     assert (seen[-1].kind, seen[-1].data["type"].rpartition("/")[2]) == ("error", "agent-crashed")
+    config = host.folder / "state" / "sessions" / talk.session_id / "claude"
+    assert await asyncio.to_thread(of_session, config, None) == []
     assert texts(await talk.say(script({"text": "back"})))[-1] == "back"
     assert "osprey" in str(model.bodies[-1]["messages"][0])
     state = await talk.state()

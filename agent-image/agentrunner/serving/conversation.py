@@ -17,6 +17,7 @@ from agentrunner.serving.eventlog import EventLog
 from agentrunner.serving.history import History
 from agentrunner.serving.places import SessionPlaces
 from agentrunner.serving.process import Process, ProcessDied
+from agentrunner.serving.processes import kill_all, of_session
 from agentrunner.serving.turns import Turn, Turns
 from agentrunner.serving.weights import Weight, weigh
 from agentrunner.serving.wire import as_json
@@ -206,6 +207,8 @@ class Conversation:
         except ProcessDied:
             text = "The agent's process died. What it had done so far is kept; send a message to go on."
             await self._release(Phase.SUSPENDED)
+            # The tool that it ran lives on without it: resumed, the agent would meet its own past self at work.
+            await asyncio.to_thread(lambda: kill_all(of_session(self.places.config, None)))
             self._failed(turn, "agent-crashed", text, Phase.SUSPENDED)
             return
         await self._ended(turn, result)
