@@ -194,4 +194,4 @@ def test_explain_reads_like_documentation(refusing: Lab) -> None:
     text = " ".join(refusing.terminal.kubectl("explain", "asess.spec.promptSecretRef").split())
     assert "the operator never reads it" in text
     listed = refusing.terminal.kubectl("api-resources", "--categories=agents", "-o", "name").split()
-    assert listed == ["agentsessions.agentsessions.dev", "agenttemplates.agentsessions.dev"]
+    assert listed == [f"{kind}.agentsessions.dev" for kind in ("agentpools", "agentsessions", "agenttemplates")]

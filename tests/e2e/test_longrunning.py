@@ -142,7 +142,7 @@ async def test_a_lost_host_with_a_volume_comes_back_with_its_conversations(stage
     lab.until("diary", lambda s: s["status"].get("usage", {}).get("turns", 0) >= 1, "its usage", 90)
     old = lab.session("diary")["status"]["host"]
     lab.api.delete(PODS, lab.namespace, old["pod"], gracePeriodSeconds=0)
-    lab.until("diary", lambda s: s["status"]["host"]["podUID"] != old["podUID"], "a new pod")
+    lab.until("diary", lambda s: s["status"].get("host", {}).get("podUID", old["podUID"]) != old["podUID"], "a new pod")
     resumed = lab.until("diary", lambda s: condition(s, "Resumed").get("status") == "True", "Resumed=True")
     stage.running("diary")
     assert resumed["status"]["host"]["pod"] == old["pod"]

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from agentsessions.api.config import OperatorConfig
+from agentsessions.api.config import Gateway, OperatorConfig
 from agentsessions.api.pool import AgentPool, AgentPoolSpec
 from agentsessions.api.session import AgentSession, AgentSessionSpec, ObjectMeta
 from agentsessions.api.template import Security, TemplateFields
@@ -30,7 +30,13 @@ def agent_pod(namespace: str, security: Security | None = None) -> Json:
     settings = resolve(spec, None, TemplateFields(), template_name=None)
     deadline = timedelta(minutes=1)
     pod = session_pod(
-        AgentSession(metadata=meta, spec=spec), settings, 0, secret="none", policy_label="none", deadline=deadline
+        AgentSession(metadata=meta, spec=spec),
+        settings,
+        0,
+        secret="none",
+        policy_label="none",
+        deadline=deadline,
+        gateway=Gateway(),
     )
     # An owner that does not exist is no concern of the policy.
     del pod["metadata"]["ownerReferences"]
