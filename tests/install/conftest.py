@@ -1,6 +1,7 @@
 """The chart's permissions and policies on a real cluster, under a release name that nobody else uses."""
 
 import secrets
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,6 +12,13 @@ from chart import helm
 from install import kubectl
 
 RELEASE = "install-test"
+LOADING_SECONDS = 60
+LOCKED_DOWN = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "runAsNonRoot": True,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
 
 
 @dataclass(frozen=True)
@@ -50,10 +58,11 @@ def namespaces() -> Iterator[Installation]:
 
 @pytest.fixture(scope="session")
 def cluster_wide(namespaces: Installation) -> Iterator[Installation]:
-    """The permissions and policies of a release that serves all namespaces."""
+    """The permissions and policies of a release that serves all namespaces, once the API server judges by them."""
     manifests = access_objects(namespaces.namespace)
     kubectl.apply(*manifests)
     try:
+        _until_judged(namespaces)
         yield namespaces
     finally:
         _delete(manifests)
@@ -70,6 +79,35 @@ def namespaced(namespaces: Installation) -> Iterator[Installation]:
         yield Installation(namespaces.other, namespaces.watched, namespaces.namespace)
     finally:
         _delete(manifests)
+
+
+def _until_judged(installation: Installation) -> None:
+    """Wait until the API server, which loads policies some seconds after they were made, refuses what they forbid."""
+    pod: helm.Manifest = {"metadata": {"labels": {"app": "unlabelled"}}, "spec": {"containers": [_container()]}}
+    spec = {"serviceName": "none", "selector": {"matchLabels": pod["metadata"]["labels"]}, "template": pod}
+    where = {"name": "unlabelled", "namespace": installation.watched}
+    single = {"apiVersion": "v1", "kind": "Pod", "spec": pod["spec"], "metadata": where}
+    hosts = {"apiVersion": "apps/v1", "kind": "StatefulSet", "spec": spec, "metadata": where}
+    deadline = time.monotonic() + LOADING_SECONDS
+    while not (_is_refused(single, installation.user) and _is_refused(hosts, installation.user)):
+        assert time.monotonic() < deadline, "the API server does not judge by the chart's admission policies"
+        time.sleep(0.5)
+
+
+def _container() -> helm.Manifest:
+    """Return a container that Pod Security "restricted" accepts."""
+    return {"name": "idle", "image": "example.com/idle:1", "securityContext": LOCKED_DOWN}
+
+
+def _is_refused(made: helm.Manifest, user: str) -> bool:
+    """Tell whether an admission policy refuses the object to the user; any other error is the test's own fault."""
+    try:
+        kubectl.run("create", "--dry-run=server", "--as", user, "--filename", "-", stdin=made)
+    except kubectl.KubectlError as error:
+        if "ValidatingAdmissionPolicy" not in str(error) and "is forbidden: User" not in str(error):
+            raise
+        return "ValidatingAdmissionPolicy" in str(error)
+    return False
 
 
 def _delete(manifests: list[helm.Manifest]) -> None:
