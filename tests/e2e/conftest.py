@@ -40,6 +40,7 @@ _ORDER = (
     "test_disruption",
     "test_limits",
     "test_gateway",
+    "test_gateway_rolled",
     "test_pools",
     "test_cookbook",
     "test_talk_ephemeral",

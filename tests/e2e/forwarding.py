@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,12 +21,19 @@ def forwarded(terminal: Terminal, namespace: str, pod: str, port: int) -> Iterat
     process = subprocess.Popen(
         command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=1
     )
+    drain: threading.Thread | None = None
+    assert process.stdout is not None
     try:
-        assert process.stdout is not None
         line = process.stdout.readline()
         match = _READY.search(line)
         assert match is not None, f"no way to {namespace}/{pod}: {line}"
+        # It says a line about each connection, and stands still once nobody reads them.
+        drain = threading.Thread(target=process.stdout.read, daemon=True)
+        drain.start()
         yield f"http://127.0.0.1:{match[1]}"
     finally:
         process.terminate()
-        process.communicate()
+        process.wait()
+        if drain is not None:
+            drain.join()
+        process.stdout.close()
