@@ -41,6 +41,7 @@ _ORDER = (
     "test_limits",
     "test_gateway",
     "test_gateway_rolled",
+    "test_oidc",
     "test_pools",
     "test_cookbook",
     "test_talk_ephemeral",

@@ -107,7 +107,7 @@ async def test_a_host_opens_to_nothing_but_a_token_for_this_pod_and_session(stag
         good = {"iss": "agentsessions.dev", "aud": host["podUID"], "sub": uid, "scope": "session"}
         good |= {"iat": now, "exp": now + 60}
 
-        def signed(by: Ed25519PrivateKey = key, **claims: object) -> str:  # type: ignore[assignment]
+        def signed(by: Ed25519PrivateKey = key, **claims: object) -> str:
             return jwt.encode(good | claims, by, algorithm="EdDSA", headers={"kid": kid})
 
         cases = {

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -61,7 +61,7 @@ def test_a_host_that_comes_back_under_its_name_gets_no_others_sessions(stage: St
     stage.lab.api.delete(PODS, stage.lab.namespace, lost, gracePeriodSeconds=0)
     own = [name for name, host in before.items() if host == lost]
     for name in own:
-        stage.lab.until(name, lambda s, name=name: _pod_uid(s) not in (None, uids[name]), "another pod")
+        stage.lab.until(name, _is_elsewhere(uids[name]), "another pod")
     stage.until_pool("chat", lambda p: p["status"]["readyReplicas"] == 2, "both hosts")
     after = places(stage.running(*NAMES))
     assert {name: host for name, host in after.items() if name not in own} == {
@@ -69,10 +69,9 @@ def test_a_host_that_comes_back_under_its_name_gets_no_others_sessions(stage: St
     }
 
 
-def _pod_uid(session: Json) -> str | None:
-    """Return the uid of the session's pod; it has none while it is placed anew."""
-    uid: str | None = session["status"].get("host", {}).get("podUID")
-    return uid
+def _is_elsewhere(uid: str) -> Callable[[Json], bool]:
+    """Return a test that a session has a pod, and not that one; it has none while it is placed anew."""
+    return lambda session: session["status"].get("host", {}).get("podUID", uid) != uid
 
 
 @pytest.mark.requirement("K02", "H11")

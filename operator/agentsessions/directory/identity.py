@@ -18,6 +18,7 @@ from agentsessions.kube.paths import TOKEN_REVIEWS
 JWT_HEADER = "x-agentsessions-jwt-payload"
 _BEARER_PROTOCOL = "base64url.bearer.authorization.agentsessions.dev."
 _WRONG_SECONDS = 5.0
+_RESERVED = "system:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +89,10 @@ def from_claims(payload: str, rule: Oidc) -> User | None:
     if not isinstance(name, str) or not name:
         return None
     listed = groups if isinstance(groups, list) else [groups]
-    ours = ["system:authenticated", *(f"{rule.groups_prefix}{group}" for group in listed)]
-    return User(f"{rule.username_prefix}{name}", groups=tuple(ours))
+    theirs = (f"{rule.groups_prefix}{group}" for group in listed)
+    # Also without prefixes: Kubernetes keeps `system:` for itself, and a provider must not make its masters.
+    user, ours = f"{rule.username_prefix}{name}", [group for group in theirs if not group.startswith(_RESERVED)]
+    return None if user.startswith(_RESERVED) else User(user, groups=("system:authenticated", *ours))
 
 
 def _user(found: Json) -> User:

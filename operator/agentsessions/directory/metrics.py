@@ -1,8 +1,9 @@
 """The directory's metrics; no label names a session or a user."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 REGISTRY = CollectorRegistry()
+ProcessCollector(registry=REGISTRY)
 decisions = Counter(
     "agentsessions_directory_decisions_total", "Requests by what was decided.", ["outcome"], registry=REGISTRY
 )

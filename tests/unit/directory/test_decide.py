@@ -1,6 +1,8 @@
 """Decisions on requests: who gets in, where they are sent, and what the others are told."""
 
 import asyncio
+import base64
+import json
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -208,3 +210,17 @@ def test_claims_become_a_user_with_prefixes() -> None:
     assert (user.name, user.groups) == ("oidc:alice", ("system:authenticated", "oidc:dev"))
     assert from_claims("not json", Oidc(enabled=True)) is None
     assert from_claims("eyJzdWIiOjF9", Oidc(enabled=True)) is None
+
+
+@pytest.mark.requirement("H34")
+def test_a_provider_makes_no_users_or_groups_of_kubernetes_own() -> None:
+    bare = Oidc(enabled=True, username_prefix="", groups_prefix="")
+    assert from_claims(_payload(sub="system:admin"), bare) is None
+    user = from_claims(_payload(sub="ann", groups=["system:masters", "dev"]), bare)
+    assert user is not None
+    assert user.groups == ("system:authenticated", "dev")
+
+
+def _payload(**claims: Any) -> str:
+    """Return claims as Envoy hands them on."""
+    return base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
