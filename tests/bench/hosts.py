@@ -1,55 +1,85 @@
-"""`python -m bench.hosts`: sessions on a shared host, and the gateway against the same host without it, in one run.
+"""`python -m bench.hosts`: sessions on a shared host, and the gateway beside direct calls; prints Markdown.
 
-Requests are sent from the gateway's own pod, so that both ways leave from the same place: the difference is Envoy and
-the directory. Idle WebSockets are held from a pod of their own, through the gateway's Service.
+The sections are those of docs/benchmarks.md. Requests are sent from the gateway's own pod, so that both ways leave from
+the same place: the difference is Envoy and the directory. Idle streams are held from a pod of their own, through the
+gateway's Service.
 """
 
-import json
 import secrets
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jwt
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
 import cluster
-from bench import measure
+from bench import measure, pages, report, ring
 from bench.report import percentile
 from demo.images import Images
 from e2e import install, manifests, programs
 from e2e.api import PODS, POOLS, SESSIONS, Api, Json, condition
 from e2e.forwarding import forwarded
-from e2e.gateway import fetch, key_id, pods, reached
+from e2e.gateway import fetch, pods, reached
 from e2e.operator_pod import NAMESPACE, Operator, is_ready, parse_metrics
 from e2e.programs import Place
-from e2e.stage import POOL_UID, read_signing_key
+from e2e.stage import POOL_UID
 from e2e.terminal import Terminal
+from e2e.tokens import HEADER, Signer
 from e2e.waiting import wait_for
 
 INSIDE = Path(__file__).parent / "inside"
 STEPS = (1, 5, 10, 20)
 REQUESTS, AT_ONCE, ROUNDS = 1000, (1, 16), 3
-SOCKETS, SILENCE_SECONDS = 1000, 60
+SILENCE_SECONDS = 60
+SETTLE_SECONDS = 10
+"""Until a process that has just started is at rest, and until Envoy's figures are fresh."""
+
+STREAMS = (("events", "streams of events", 1000), ("ws", "WebSockets", 1000))
 
 
 def main() -> None:
-    """Prepare the cluster, measure, print what came out as JSON."""
+    """Prepare the cluster, measure, print what came out."""
+    _say("simulating hosts that come and go")
+    sections = [ring.section()]
+    _say("preparing the cluster")
     provider, images = cluster.provider(), install.build_images()
     terminal, api = _prepared(provider, images)
+    where = pages.machine(report.facts(api, provider.name, ""))
     with measure.namespace(api, f"bench-{secrets.token_hex(3)}") as space:
-        api.apply(manifests.account(space, "bench"))
-        api.apply(manifests.editor(space, "bench"))
-        api.apply(manifests.pool(space, replicas=1, sessionsPerHost=max(STEPS)))
-        wait_for(api, POOLS, space, "chat", _is_ready, "a host")
-        with reached(api, terminal) as ways:
-            bearer = {"Authorization": f"Bearer {ways.token(space, 'bench')}"}
-        host, requests = _fill(api, terminal, space), _compare(api, terminal, space, bearer)
-        sockets = _sockets(api, terminal, images, space, bearer)
-        print(json.dumps({"host": host, "requests": requests, "idleWebSockets": sockets}, indent=2))
+        sections += _measured(api, terminal, images, space, where)
+    print("\n\n".join(sections))
     api.close()
+
+
+def _measured(api: Api, terminal: Terminal, images: Images, space: str, where: str) -> list[str]:
+    """Measure in a namespace; return the sections."""
+    bearer = _peopled(api, terminal, space)
+    _say("starting sessions on one host")
+    host = pages.on_one_host(_fill(api, terminal, space), where)
+    _say("asking by the gateway and directly")
+    requests = pages.beside_direct_calls(_compare(api, terminal, space, bearer), where)
+    api.create(manifests.server_pod(space, "client", images.reference("standin")))
+    wait_for(api, PODS, space, "client", is_ready, "the client")
+    rows = []
+    for kind, name, count in STREAMS:
+        _say(f"holding {count} {name}")
+        rows.append({"name": name} | _hold(api, terminal, space, bearer, kind, count))
+    return [host, requests, pages.idle_streams(rows, where)]
+
+
+def _say(text: str) -> None:
+    """Tell how far it is; the result alone goes to standard output."""
+    print(f"{text} …", file=sys.stderr, flush=True)
+
+
+def _peopled(api: Api, terminal: Terminal, space: str) -> Json:
+    """Make a pool of one host, and somebody who may talk; return the header that says who."""
+    api.apply(manifests.account(space, "bench"))
+    api.apply(manifests.editor(space, "bench"))
+    api.apply(manifests.pool(space, replicas=1, sessionsPerHost=max(STEPS)))
+    wait_for(api, POOLS, space, "chat", _is_ready, "a host")
+    with reached(api, terminal) as ways:
+        return {"Authorization": f"Bearer {ways.token(space, 'bench', 7200)}"}
 
 
 def _prepared(provider: cluster.Provider, images: Images) -> tuple[Terminal, Api]:
@@ -62,24 +92,28 @@ def _prepared(provider: cluster.Provider, images: Images) -> tuple[Terminal, Api
 
 
 def _fill(api: Api, terminal: Terminal, space: str) -> list[Json]:
-    """Add sessions to one host; return start times in seconds and memory in MiB after each step."""
-    rows, made = [], 0
+    """Add sessions to one host; return start times in seconds and memory in MiB, before the first and at each step."""
+    rows: list[Json] = [{"sessions": 0} | _memory(api, terminal, space)]
     for count in STEPS:
-        seconds = []
-        for number in range(made, count):
-            began = time.monotonic()
-            api.apply(manifests.lasting(space, f"s-{number}"))
-            wait_for(api, SESSIONS, space, f"s-{number}", _is_ready, "its host")
-            seconds.append(time.monotonic() - began)
-        made = count
-        rows.append({"sessions": count, "startP50": round(percentile(seconds, 0.5), 2)} | _memory(api, terminal, space))
+        seconds = [_start(api, space, f"s-{number}") for number in range(rows[-1]["sessions"], count)]
+        starts = {"startP50": percentile(seconds, 0.5), "startMax": max(seconds)}
+        rows.append({"sessions": count} | starts | _memory(api, terminal, space))
     return rows
+
+
+def _start(api: Api, space: str, name: str) -> float:
+    """Start a session; return how long it took, in seconds."""
+    began = time.monotonic()
+    api.apply(manifests.lasting(space, name))
+    wait_for(api, SESSIONS, space, name, _is_ready, "its host")
+    return time.monotonic() - began
 
 
 def _memory(api: Api, terminal: Terminal, space: str) -> Json:
     """Return what the host holds in MiB, its sessions' processes included; shared pages count in parts (PSS)."""
+    time.sleep(SETTLE_SECONDS)
     pod = _host(api, space)["metadata"]["name"]
-    script = "awk '/^Pss:/{s+=$2} END{print s}' /proc/[0-9]*/smaps_rollup"
+    script = "cat /proc/[0-9]*/smaps_rollup 2>/dev/null | awk '/^Pss:/{s+=$2} END{print s}'"
     return {"hostMiB": int(terminal.execute(space, pod, "sh", "-c", script)) // 1024}
 
 
@@ -93,8 +127,9 @@ def _compare(api: Api, terminal: Terminal, space: str, bearer: Json) -> list[Jso
     place = Place(NAMESPACE, pods(api)[0], "directory", "python")
     uid = _session(api, space, "s-0")["metadata"]["uid"]
     host = _host(api, space)
+    signer = Signer.of(api, terminal, host)
     ways: dict[str, tuple[str, Callable[[], Json]]] = {
-        "direct": (f"http://{host['status']['podIP']}:8000/sessions/{uid}", lambda: _token(api, terminal, host, uid)),
+        "direct": (f"http://{host['status']['podIP']}:8000/sessions/{uid}", lambda: _shown(signer, host, uid)),
         "gateway": (f"http://127.0.0.1:8080/v1/namespaces/{space}/sessions/s-0", lambda: bearer),
     }
     rows = []
@@ -118,35 +153,29 @@ def _figures(runs: list[Json]) -> Json:
     }
 
 
-def _token(api: Api, terminal: Terminal, host: Json, uid: str) -> Json:
-    """Return the header by which a host knows the gateway."""
-    key = load_pem_private_key(read_signing_key(api), None)
-    assert isinstance(key, Ed25519PrivateKey)
+def _shown(signer: Signer, host: Json, uid: str) -> Json:
+    """Return the header by which a host knows the gateway; it lasts for a round."""
     now = int(time.time())
-    claims = {"iss": "agentsessions.dev", "aud": host["metadata"]["uid"], "sub": uid, "scope": "session"}
-    times = {"iat": now, "exp": now + 110}
-    token = jwt.encode(claims | times, key, algorithm="EdDSA", headers={"kid": key_id(terminal, host)})
-    return {"X-Agentsessions-Token": token}
+    return {HEADER: signer.token(host["metadata"]["uid"], uid, iat=now, exp=now + 110)}
 
 
-def _sockets(api: Api, terminal: Terminal, images: Images, space: str, bearer: Json) -> Json:
-    """Hold idle WebSockets through the gateways; return how many lived, and their memory in MiB."""
-    api.create(manifests.server_pod(space, "client", images.reference("standin")))
-    wait_for(api, PODS, space, "client", is_ready, "the client")
+def _hold(api: Api, terminal: Terminal, space: str, bearer: Json, kind: str, count: int) -> Json:
+    """Hold idle streams through the gateways; return how many lived, and the memory in MiB that they added."""
     base = f"http://agentsessions-gateway.{NAMESPACE}.svc.cluster.local/v1/namespaces/{space}/sessions"
-    urls = [f"{base}/s-{number}/ws" for number in range(max(STEPS))]
-    config = {"urls": urls, "headers": bearer, "count": SOCKETS, "seconds": SILENCE_SECONDS}
+    urls = [f"{base}/s-{number}" for number in range(max(STEPS))]
+    config = {"urls": urls, "headers": bearer, "count": count, "seconds": SILENCE_SECONDS, "kind": kind}
     before = _weights(api, terminal, space)
-    with programs.started(terminal, Place(space, "client"), INSIDE / "sockets.py", config) as program:
+    with programs.started(terminal, Place(space, "client"), INSIDE / "streams.py", config) as program:
         opened = program.line()["opened"]
         during = _weights(api, terminal, space)
         alive = program.line()["open"]
-    grown: dict[str, Any] = {name: round(during[name] - before[name], 1) for name in before}
-    return {"opened": opened, "openAfterSilence": alive, "addedMiB": grown}
+    grown: dict[str, Any] = {name: during[name] - before[name] for name in before}
+    return {"count": count, "opened": opened, "open": alive, "seconds": SILENCE_SECONDS, "addedMiB": grown}
 
 
 def _weights(api: Api, terminal: Terminal, space: str) -> dict[str, float]:
     """Return what Envoys and directories use, in MiB, and the host without its sessions' processes."""
+    time.sleep(SETTLE_SECONDS)
     out = {"envoys": 0.0, "directories": 0.0}
     for pod in pods(api):
         with forwarded(terminal, NAMESPACE, pod, 8081) as url:

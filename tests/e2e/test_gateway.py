@@ -1,22 +1,19 @@
 """Who gets through the gateway, who does not, and that its own death costs no client a word."""
 
 import asyncio
-import time
+import io
+import json
 from collections.abc import Iterator
 
 import aiohttp
-import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from yarl import URL
 
 from e2e import manifests
 from e2e.api import PODS, ROLE_BINDINGS
-from e2e.forwarding import forwarded
-from e2e.gateway import TIMEOUT, Event, Gateway, fetch, reached, read_events, said
+from e2e.gateway import TIMEOUT, Event, Gateway, reached, read_events, said
 from e2e.lab import Labs
-from e2e.operator_pod import NAMESPACE, parse_metrics
+from e2e.operator_pod import NAMESPACE
 from e2e.stage import Stage
 from e2e.waiting import wait_for
 
@@ -37,6 +34,7 @@ def stage(labs: Labs, gateway: Gateway) -> Iterator[Stage]:
 async def test_what_is_not_yours_and_what_is_not_there_look_the_same(stage: Stage) -> None:
     stage.lab.api.apply(manifests.account(stage.lab.namespace, "stranger"))
     stranger = stage.gateway.token(stage.lab.namespace, "stranger")
+    before = await asyncio.to_thread(stage.gateway.decisions)
     answers = {
         await stage.client("alice", token=stranger).status("POST", "/messages", json={"prompt": "x"}),
         await stage.client("nobody", token=stranger).status("POST", "/messages", json={"prompt": "x"}),
@@ -48,31 +46,55 @@ async def test_what_is_not_yours_and_what_is_not_there_look_the_same(stage: Stag
     ((status, body),) = answers
     assert status == 404
     assert "problems/not-found" in body
+    after = await asyncio.to_thread(stage.gateway.decisions)
+    assert after["forbidden"] - before["forbidden"] == 3
+    assert after["not-found"] - before["not-found"] == 2
 
 
 @pytest.mark.requirement("H34")
 async def test_without_a_valid_token_nobody_gets_in(stage: Stage) -> None:
-    real = stage.token
-    for token in ("", "x", real[:-4] + "AAAA", "null"):
-        status, body = await stage.client("alice", token=token or " ").status()
+    real, before = stage.token, await asyncio.to_thread(stage.gateway.decisions)
+    wrong = (" ", "x", real[:-4] + "AAAA", "null")
+    for token in wrong:
+        status, body = await stage.client("alice", token=token).status()
         assert (status, "unauthenticated" in body) == (401, True), token
+    after = await asyncio.to_thread(stage.gateway.decisions)
+    assert after["unauthenticated"] - before["unauthenticated"] == len(wrong)
     short = stage.gateway.token(stage.lab.namespace, "app", seconds=600)
     assert (await stage.client("alice", token=short).status())[0] == 200
 
 
-@pytest.mark.requirement("H34")
-@pytest.mark.parametrize(
-    "tail",
-    ["/../bob", "/%2e%2e/bob", "/..%2fbob", "/%2fbob", "/\\..\\bob", "/ports/3000/..%2f..%2f", "/ports/3001/", "//"],
+def refusals(stage: Stage) -> float:
+    """Return how many requests the gateways have refused, by Envoy's own count: what it refuses itself is in it."""
+    name, labels = "envoy_http_downstream_rq_xx", {"envoy_http_conn_manager_prefix": "clients"}
+    wanted = labels | {"envoy_response_code_class": "4"}
+    return sum(one.value for one in stage.gateway.envoys() if one.name == name and one.labels == wanted)
+
+
+TRICKS = (
+    *("/../bob", "/%2e%2e/bob", "/.%2E/bob", "/..%2fbob", "/%2fbob", "/%5c..%5cbob", "/\\..\\bob", "/./"),
+    *("//", "/%00", "/ports/3000/../../bob", "/ports/3000/..%2f..%2fbob"),
 )
-async def test_path_tricks_are_refused(stage: Stage, tail: str) -> None:
-    url = URL(f"{stage.gateway.url}/v1/namespaces/{stage.lab.namespace}/sessions/nobody{tail}", encoded=True)
-    headers = {"Authorization": f"Bearer {stage.token}"}
-    async with (
-        aiohttp.ClientSession(timeout=TIMEOUT) as http,
-        http.get(url, headers=headers, allow_redirects=False) as answer,
-    ):
-        assert answer.status in (400, 404), await answer.text()
+
+
+@pytest.mark.requirement("H34")
+async def test_path_tricks_are_refused_and_counted(stage: Stage) -> None:
+    before = await asyncio.to_thread(refusals, stage)
+    for tail in TRICKS:
+        url = URL(f"{stage.gateway.url}{stage.client('alice').path}{tail}", encoded=True)
+        headers = {"Authorization": f"Bearer {stage.token}"}
+        async with (
+            aiohttp.ClientSession(timeout=TIMEOUT) as http,
+            http.get(url, headers=headers, allow_redirects=False) as answer,
+        ):
+            assert answer.status == 400, (tail, await answer.text())
+    assert await asyncio.to_thread(refusals, stage) - before == len(TRICKS)
+
+
+@pytest.mark.requirement("H34")
+@pytest.mark.parametrize("tail", ["/ports/3001/", "/ports/8000/health", "/suspend", "/messages/", "/Events"])
+async def test_what_is_not_offered_is_not_there(stage: Stage, tail: str) -> None:
+    assert (await stage.client("alice").status("GET", tail))[0] == 404
 
 
 @pytest.mark.requirement("H34", "H37")
@@ -88,62 +110,25 @@ async def test_headers_that_only_we_may_set_count_for_nothing(stage: Stage) -> N
         "X-Agentsessions-Jwt-Payload": "eyJzdWIiOiJhZG1pbiJ9",
         "x-envoy-original-dst-host": f"{ip}:8000",
     }
-    async with stage.client("alice").call("GET", headers=smuggled) as answer:
-        assert answer.status == 200
-        assert (await answer.json())["sessionId"] == alice["sessionId"]
+    for more in ({}, {"Connection": "x-agentsessions-token, x-dst, close"}):
+        async with stage.client("alice").call("GET", headers=smuggled | more) as answer:
+            assert answer.status == 200
+            assert (await answer.json())["sessionId"] == alice["sessionId"]
 
 
-@pytest.mark.requirement("H34", "H37")
-async def test_a_host_opens_to_nothing_but_a_token_for_this_pod_and_session(stage: Stage) -> None:
-    session = stage.lab.session("alice")
-    host, uid = session["status"]["host"], session["metadata"]["uid"]
-    key = load_pem_private_key(stage.signing_key(), None)
-    assert isinstance(key, Ed25519PrivateKey)
-    with forwarded(stage.lab.terminal, stage.lab.namespace, host["pod"], 8000) as url:
-        keys = stage.lab.execute(host["pod"], "sh", "-c", "cat /proc/1/environ | tr '\\0' '\\n'")
-        kid = keys.split('"kid": "')[1].split('"')[0]
-        before = _refused(fetch(f"{url}/metrics"))
-        now = int(time.time())
-        good = {"iss": "agentsessions.dev", "aud": host["podUID"], "sub": uid, "scope": "session"}
-        good |= {"iat": now, "exp": now + 60}
-
-        def signed(by: Ed25519PrivateKey = key, **claims: object) -> str:
-            return jwt.encode(good | claims, by, algorithm="EdDSA", headers={"kid": kid})
-
-        cases = {
-            "": 401,
-            "nonsense": 401,
-            signed(Ed25519PrivateKey.generate()): 401,
-            signed(iat=now - 600, exp=now - 300): 401,
-            signed(exp=now + 86_400): 401,
-            signed(aud="6f0c1b9e-0000-4000-8000-000000000009"): 421,
-            signed(sub="6f0c1b9e-0000-4000-8000-000000000009"): 403,
-            signed(scope="ports", port=3000): 403,
-            jwt.encode(good, "x" * 32, algorithm="HS256", headers={"kid": kid}): 401,
-            signed(): 200,
-        }
-        async with aiohttp.ClientSession(timeout=TIMEOUT) as http:
-            for token, expected in cases.items():
-                async with http.get(f"{url}/sessions/{uid}", headers={"X-Agentsessions-Token": token}) as answer:
-                    assert answer.status == expected, (token[:20], await answer.text())
-        assert _refused(fetch(f"{url}/metrics")) - before == len(cases) - 1
+@pytest.mark.requirement("H34")
+async def test_names_that_could_pass_for_ours_are_refused_and_counted(stage: Stage) -> None:
+    before = await asyncio.to_thread(refusals, stage)
+    for name in ("X_Dst", "x_agentsessions_token", "X-Agentsessions_Session"):
+        assert (await stage.client("alice").status(headers={name: "127.0.0.1:9000"}))[0] == 400, name
+    assert await asyncio.to_thread(refusals, stage) - before == 3
 
 
-def _refused(text: str) -> float:
-    return sum(one.value for one in parse_metrics(text) if one.name == "agentsessions_host_refused_total")
-
-
-@pytest.mark.requirement("H34", "H24")
-async def test_another_agent_cannot_reach_a_host(stage: Stage) -> None:
-    own = stage.lab.session("alice")["status"]["host"]["pod"]
-    other = next(pod for pod in stage.hosts() if pod["metadata"]["name"] != own)
-    ip = other["status"]["podIP"]
-    look = f"curl -s -m 4 -o /dev/null -w '%{{http_code}}' http://{ip}:8000/health; echo \" code $?\""
-    events = await stage.client("alice").say(manifests.bash(look), manifests.say("{{toolResult}}"))
-    assert "000" in said(events)[-1]
-    # The way is closed by policy, not for want of a server.
-    with forwarded(stage.lab.terminal, stage.lab.namespace, other["metadata"]["name"], 8000) as url:
-        assert "ok" in await asyncio.to_thread(fetch, f"{url}/health")
+@pytest.mark.requirement("H34")
+async def test_a_message_has_its_limit(stage: Stage) -> None:
+    body = json.dumps({"prompt": "x" * (10 * 2**20)}).encode()
+    status, text = await stage.client("alice").status("POST", "/messages", data=io.BytesIO(body))
+    assert (status, "problems/too-large" in text) == (413, True)
 
 
 @pytest.mark.requirement("H11", "H25")

@@ -26,15 +26,21 @@ def stage(labs: Labs, gateway: Gateway) -> Iterator[Stage]:
 
 async def talk(client: Client, name: str) -> list[tuple[str, int]]:
     """Hold a whole conversation; return the host-side process of each turn."""
-    seen = []
+    seen, numbers = [], []
     for turn in range(TURNS):
         events = await client.say(manifests.say(f"{name} answer {turn}"))
         assert [event.kind for event in events] == ["message"] * (len(events) - 1) + ["done"]
-        numbers = [event.number for event in events]
-        assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+        numbers += [event.number for event in events]
         assert said(events) == [f"{name} answer {turn}"]
         seen.append((name, int((await client.state())["pid"])))
+    assert numbers == list(range(numbers[0], numbers[0] + len(numbers))), "an event is missing, or came twice"
     return seen
+
+
+def whose(lab: Lab, session: Json, pid: int) -> str:
+    """Return the settings directory of a process on the session's host: it names the session."""
+    script = f"tr '\\0' '\\n' < /proc/{pid}/environ | grep ^CLAUDE_CONFIG_DIR="
+    return lab.execute(session["status"]["host"]["pod"], "sh", "-c", script).strip().partition("=")[2]
 
 
 @pytest.mark.timeout(600)
@@ -54,6 +60,9 @@ async def test_twenty_conversations_at_once_never_mix(stage: Stage) -> None:
     turns = await asyncio.gather(*(talk(client, name) for client, name in zip(clients, names, strict=True)))
     for name, client, seen in zip(names, clients, turns, strict=True):
         assert len(set(seen)) == 1, f"{name} changed its process"
+        uid = sessions[name]["metadata"]["uid"]
+        config = await asyncio.to_thread(whose, stage.lab, sessions[name], seen[0][1])
+        assert config == f"/state/sessions/{uid}/claude", f"{name} was answered by another's process"
         entries = [entry for entry in await client.transcript() if entry.get("type") == "assistant"]
         texts = [block["text"] for entry in entries for block in entry["message"]["content"] if "text" in block]
         assert texts == [f"{name} answer {turn}" for turn in range(TURNS)]
@@ -77,13 +86,18 @@ async def test_a_killed_host_process_goes_on_from_its_disk(stage: Stage) -> None
     pid = (await client.state())["pid"]
     gate = "/tmp/never"
     wait = manifests.bash(f"touch {gate}.here; until [ -e {gate} ]; do sleep 0.2; done", timeout=600_000)
-    cut = asyncio.create_task(client.say(wait))
+    cut = asyncio.create_task(client.say(wait, **{"Idempotency-Key": "cut"}))
     await asyncio.to_thread(stage.lab.execute, host, "sh", "-c", f"until [ -e {gate}.here ]; do sleep 0.1; done")
     await asyncio.to_thread(stage.lab.execute, host, "pkill", "-9", "-f", "agentrunner serve")
     with pytest.raises(aiohttp.ClientPayloadError):  # the stream is cut, not ended: nobody takes it for a whole answer
         await cut
     events = await _again(client, manifests.say("still here"))
     assert said(events) == ["still here"]
+    # Whether the message that was cut had its effect nobody can say: it is not run again, and its sender is told.
+    status, body = await client.status(
+        "POST", "/messages", json={"prompt": "again"}, headers={"Idempotency-Key": "cut"}
+    )
+    assert (status, "problems/turn-interrupted" in body) == (409, True)
     assert (await client.state())["pid"] != pid or (await client.state())["beginning"] == "Resumed"
     entries = str(await client.transcript())
     assert "egret" in entries

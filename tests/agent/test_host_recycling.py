@@ -1,0 +1,56 @@
+"""When a session's process is replaced, and when it is not: always between turns, and the conversation goes on."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from agent.host import Host
+from agent.model import Model, script
+
+pytestmark = pytest.mark.timeout(180)
+
+
+@pytest.fixture
+async def host(tmp_path: Path, model: Model) -> AsyncIterator[Host]:
+    """Return a running host."""
+    found = Host(tmp_path, model.url)
+    await found.start()
+    try:
+        yield found
+    finally:
+        await found.destroy()
+
+
+@pytest.mark.requirement("H51")
+async def test_an_old_process_is_replaced_after_its_turn_and_never_in_it(host: Host, model: Model) -> None:
+    talk = await host.give(settings={"limits": {"recycleAgeSeconds": 1}})
+    pid = (await talk.state())["pid"]
+    long = {"tool": "Bash", "input": {"command": "sleep 2; echo $PPID"}}
+    seen = await talk.say("remember: curlew. " + script(long, {"text": "by {{toolResult}}"}))
+    assert seen[-1].kind == "done"
+    assert f"by {pid}" in str(seen[-3:]), "it was older than its age long before the turn was over"
+    state = await talk.until(phase="Idle", restarts=1)
+    assert state["pid"] != pid
+    await talk.say(script({"text": "still"}))
+    assert "curlew" in str(model.bodies[-1]["messages"][0])
+    assert ("processRecycled", "age") in [(event["event"], event.get("reason")) for event in host.log]
+
+
+@pytest.mark.requirement("H51")
+async def test_within_its_limits_a_process_stays(host: Host) -> None:
+    talk = await host.give(settings={"limits": {"recycleAgeSeconds": 3600, "recycleMemory": "8Gi"}})
+    pids = set()
+    for number in range(3):
+        await talk.say(script({"text": f"turn {number}"}))
+        pids.add((await talk.until(phase="Idle"))["pid"])
+    assert len(pids) == 1
+    assert (await talk.state()).get("restarts", 0) == 0
+
+
+async def test_an_idle_process_is_left_alone_whatever_its_age(host: Host) -> None:
+    talk = await host.give(settings={"limits": {"recycleAgeSeconds": 1}})
+    pid = (await talk.state())["pid"]
+    await asyncio.sleep(2)
+    assert (await talk.state())["pid"] == pid
