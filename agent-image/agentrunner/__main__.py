@@ -1,4 +1,4 @@
-"""`agentrunner run` and `agentrunner serve`: the entry points of the agent image."""
+"""`agentrunner run`, `serve` and `store`: the entry points of the agent image."""
 
 import argparse
 import os
@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from agentrunner.stopping import StopFlag
+from agentrunner.stores import console
 
 
 def main() -> None:
@@ -14,7 +15,11 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("run", help="run one task to its end, report it, and exit")
     commands.add_parser("serve", help="hold many sessions and answer over HTTP, until told to stop")
-    chosen = parser.parse_args().command
+    console.add_arguments(commands.add_parser("store", help="check a session store, or look after what is in it"))
+    options = parser.parse_args()
+    chosen = options.command
+    if chosen == "store":
+        sys.exit(console.run(options))
     stop = StopFlag()
     # Only now: the SDK takes a second to load; neither `--help` nor a signal should wait for it.
     from agentrunner.events import EventLog

@@ -18,19 +18,21 @@ MAX_BUFFER = 64 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """How the CLI is started: for which session, fresh or resumed, where, and with which instructions."""
+    """How the CLI is started: for which session, fresh, resumed or from a copy, where, and with which instructions."""
 
     session_id: str
     resume: bool
     cwd: Path
     system_prompt: Path | None
+    fork_from: str | None = None
 
 
 def sdk_options(agent: AgentOptions, launch: Launch, on_stderr: Callable[[str], None]) -> ClaudeAgentOptions:
     """Return the options: isolated from settings files, prompts taken as they are, bounded in turns."""
     return ClaudeAgentOptions(
         session_id=None if launch.resume else launch.session_id,
-        resume=launch.session_id if launch.resume else None,
+        resume=launch.session_id if launch.resume else launch.fork_from,
+        fork_session=launch.fork_from is not None and not launch.resume,
         cwd=launch.cwd,
         # A file, not an argument: arguments are readable in the process list and limited in length.
         system_prompt=_prompt_file(launch.system_prompt),

@@ -48,11 +48,20 @@ def begin(path: Path, session_id: str) -> Start:
 
 def judge(entries: Iterable[dict[str, Any]], session_id: str) -> Start:
     """Return how to begin, given the entries of a transcript."""
-    spoken = [entry for entry in entries if entry.get("type") in {"user", "assistant"}]
+    spoken = [entry for entry in entries if _is_spoken(entry)]
     if not spoken:
         return Start.FRESH
     asked = any(entry.get("uuid") == prompt_uuid(session_id) for entry in spoken)
     return Start.CONTINUE if asked else Start.ASK_AGAIN
+
+
+def says_something(entries: Iterable[dict[str, Any]]) -> bool:
+    """Return whether there is a conversation in these entries."""
+    return any(_is_spoken(entry) for entry in entries)
+
+
+def _is_spoken(entry: dict[str, Any]) -> bool:
+    return entry.get("type") in {"user", "assistant"}
 
 
 def _parse(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -97,7 +98,7 @@ class Host:
             "PATH": os.environ["PATH"],
             "HOME": str(self.folder / "tmp" / "home"),
             "TMPDIR": str(self.folder / "tmp"),
-            "PYTHONPATH": f"{ROOT}/operator:{ROOT}/agent-image",
+            "PYTHONPATH": f"{ROOT}/operator:{ROOT}/agent-image:{ROOT}/tests",
             "AGENTSESSIONS_POD_UID": self.plane.pod_uid,
             "AGENTSESSIONS_POD_NAME": "chat-0",
             "AGENTSESSIONS_PUBLIC_KEYS": self.plane.keys.public_keys,
@@ -136,6 +137,13 @@ class Host:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         await self.process.wait()
+
+    async def vanish(self) -> None:
+        """Kill the host and lose its disk, as the loss of a pod does; what starts next is another pod's."""
+        await self.kill()
+        for name in ("state", "workspace", "tmp"):
+            shutil.rmtree(self.folder / name)
+            (self.folder / name).mkdir()
 
     async def terminate(self) -> None:
         """Tell the host to stop, as the kubelet does."""

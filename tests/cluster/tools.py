@@ -90,6 +90,7 @@ GROUPS = (
     Group("local-path", (Binary("local-path-provisioner", "github.com/rancher/local-path-provisioner", 60),)),
     Group("helm", (Binary("helm", "helm.sh/helm/v4/cmd/helm", 160),)),
     Group("kind", (Binary("kind", "sigs.k8s.io/kind", 40),)),
+    Group("versitygw", (Binary("versitygw", "github.com/versity/versitygw/cmd/versitygw", 90),)),
 )
 LOCAL = ("pause", "kubernetes", "etcd", "calico", "coredns", "local-path")
 

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from cluster import ClusterError, binary
+from cluster.tools import group_of
 from images import base as debian
 from images.catalog import BASE, IMAGES, REPOSITORY, Image
 from images.context import content_hash, source_files, stage
@@ -49,7 +51,8 @@ class Builder:
         if not target.exists():
             if base is None:
                 self._base_archive()
-            self._build(image, target, {"BASE_IMAGE": base or _BASE_IMAGE.reference})
+            programs = {name: _program(name) for name in image.programs}
+            self._build(image, target, {"BASE_IMAGE": base or _BASE_IMAGE.reference}, extra=programs)
         self._forget_old(name, target)
         return target
 
@@ -67,7 +70,8 @@ class Builder:
 
     def _archive_path(self, image: Image, facts: str) -> Path:
         files = source_files(REPOSITORY, (image.dockerfile, *image.sources))
-        digest = content_hash(REPOSITORY, files, self.engine.name, image.reference, facts)
+        pins = [group_of(name).key() for name in image.programs]
+        digest = content_hash(REPOSITORY, files, self.engine.name, image.reference, facts, *pins)
         return self.folder / f"{image.name}-{digest}.tar"
 
     def _build(
@@ -98,12 +102,20 @@ class Builder:
         print(f"images: {text}", file=sys.stderr, flush=True)
 
 
+def _program(name: str) -> Path:
+    """Return a pinned program, built if it is not there yet; raises ImageError."""
+    try:
+        return binary(name)
+    except ClusterError as error:
+        raise ImageError(f"the program {name} could not be built: {error}") from error
+
+
 def _link_or_copy(source: Path, target: Path) -> None:
     """Put a big file into a build's folder, without copying it where the file systems allow that."""
     try:
         target.hardlink_to(source)
     except OSError:
-        shutil.copyfile(source, target)
+        shutil.copy(source, target)
 
 
 @contextmanager

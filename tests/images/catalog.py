@@ -10,11 +10,12 @@ BASE = "base"
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An image: its reference, its Dockerfile, and the files and folders it is built from."""
+    """An image: its reference, its Dockerfile, the files and folders it is built from, and pinned programs."""
 
     name: str
     dockerfile: str
     sources: tuple[str, ...]
+    programs: tuple[str, ...] = ()
 
     @property
     def reference(self) -> str:
@@ -56,6 +57,12 @@ IMAGES = {
             "byo",
             "tests/images/byo/Dockerfile",
             ("tests/images/byo",),
+        ),
+        Image(
+            "stores",
+            "tests/images/stores/Dockerfile",
+            ("tests/images/stores",),
+            ("versitygw",),
         ),
     )
 }

@@ -93,13 +93,13 @@ class HostRoutes:
         return web.Response(status=204)
 
     async def suspend(self, request: web.Request) -> web.StreamResponse:
-        """End a session's process at the end of its turn."""
+        """Have a session put away: its process ended, conversation and workspace stored."""
         allow(request[CALLER])
         conversation = self._registry.get(uuid_of(request.match_info["id"]))
         if conversation is None:
             raise not_found()
-        await conversation.suspend()
-        return web.json_response(conversation.state().to_json())
+        conversation.put_away(patient=request.query.get("wait", "true") == "true")
+        return web.json_response(conversation.state().to_json(), status=202)
 
 
 def application(registry: Registry, news: News, verifier: Verifier, client: aiohttp.ClientSession) -> web.Application:

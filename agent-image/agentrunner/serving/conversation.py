@@ -1,120 +1,92 @@
 """One session on a host: its CLI comes and goes, its conversation goes on. One turn at a time."""
 
 import asyncio
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from secrets import token_hex
 from typing import Any
 
 from claude_agent_sdk import Message, ResultMessage
 
-from agentrunner.events import EventLog as PodLog
+from agentrunner.keeping.keeper import CannotKeep, Found, Keeper
 from agentrunner.serving import launch
 from agentrunner.serving.bill import Bill
+from agentrunner.serving.cli import Cli, Wiring
 from agentrunner.serving.eventlog import EventLog
 from agentrunner.serving.history import History
+from agentrunner.serving.idleness import Idleness
 from agentrunner.serving.places import SessionPlaces
+from agentrunner.serving.problems import busy, leaving
 from agentrunner.serving.process import Process, ProcessDied
 from agentrunner.serving.processes import kill_all, of_session
+from agentrunner.serving.standing import Identity, Standing, Surroundings, now
 from agentrunner.serving.turns import Turn, Turns
 from agentrunner.serving.weights import Weight, weigh
 from agentrunner.serving.wire import as_json
-from agentsessions.api.host import (
-    PROBLEM_PREFIX,
-    Beginning,
-    HostSession,
-    Origin,
-    Phase,
-    SessionFault,
-    SessionSettings,
-)
-from agentsessions.api.status import Usage
+from agentrunner.transcript import CONTINUATION
+from agentsessions.api.host import PROBLEM_PREFIX, HostSession, Phase, SessionSettings
 
-CONNECT_SECONDS = 300.0
 INTERRUPT_SECONDS = 15.0
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who a session is."""
-
-    session_id: str
-    namespace: str
-    name: str
-    origin: Origin
-
-
 class Conversation:
-    """A session that a host holds. `on_change` is called whenever `state` would answer differently."""
+    """A session that a host holds. The host is told whenever `state` would answer differently."""
 
     def __init__(
         self,
         who: Identity,
         settings: SessionSettings,
         places: SessionPlaces,
-        *,
-        max_queued: int,
-        known_usage: Usage | None,
-        log: PodLog,
-        on_change: Callable[[str], None],
+        keeper: Keeper,
+        found: Found,
+        around: Surroundings,
     ) -> None:
         self.who = who
         self.settings = settings
         self.places = places
-        places.make()
         self.events = EventLog(token_hex(6))
-        self.turns = Turns(places.own / "turns.json", max_queued)
-        self.beginning = Beginning.FRESH
-        self.streams = 0
-        self._bill = Bill(places.own / "usage.json", known_usage)
+        self.turns = Turns(places.own / "turns.json", around.max_queued, who.session_id)
+        self.turns.found(found.messages, found.cut)
+        self.beginning = found.beginning
+        self._keeper = keeper
+        self._around = around
+        self._bill = Bill(places.own / "usage.json", found.usage)
         self._history = History(launch.transcript_path(places, who.session_id))
-        self._log = log
-        self._on_change = on_change
-        self._process: Process | None = None
-        self._born = 0.0
-        self._connecting = asyncio.Lock()
-        self._phase = Phase.SUSPENDED
-        self._fault: SessionFault | None = None
-        self._weight = Weight()
-        self._restarts = -1
-        self._activity: datetime | None = None
-        self._transcript = self._history.facts()
-        self._stale = False
+        wiring = Wiring(self._on_message, self._on_end, keeper.sdk_store)
+        self._cli = Cli(who.session_id, places, self._bill, around.log, wiring)
+        self._cli.fork_from = found.fork_from
+        self._standing = Standing(transcript=self._history.facts(), interrupted=found.cut is not None)
+        self._idleness = Idleness(now)
+        self._leaving: asyncio.Task[None] | None = None
         self._worker = asyncio.create_task(self._work(), name=f"session {who.session_id}")
-
-    @property
-    def has_history(self) -> bool:
-        """Whether there is a conversation on this host's disk."""
-        return launch.can_resume(self.places, self.who.session_id)
 
     def state(self) -> HostSession:
         """Return how the session stands."""
         return HostSession.model_validate(
-            {
+            self._standing.told()
+            | {
                 "session_id": self.who.session_id,
                 "namespace": self.who.namespace,
                 "name": self.who.name,
                 "origin": self.who.origin,
-                "phase": self._phase,
                 "beginning": self.beginning,
                 "prompts": self.turns.count,
                 "queued": self.turns.queued,
-                "streams": self.streams,
-                "pid": self._process.pid if self._process else None,
-                "rss_bytes": self._weight.memory_bytes,
-                "cpu_seconds": self._weight.cpu_seconds,
-                "restarts": max(0, self._restarts),
+                "pid": self._cli.pid,
+                "restarts": max(0, self._cli.starts - 1),
                 "usage": self._bill.usage,
-                "transcript": self._transcript,
-                "last_activity_time": self._activity,
-                "fault": self._fault,
+                "idle_since": self._idleness.since,
+                **self._keeper.told(),
             }
         )
 
+    @property
+    def interrupted(self) -> bool:
+        """Whether the last turn before this beginning was cut, and there was none since."""
+        return self._standing.interrupted
+
     def submit(self, prompt: str, key: str | None, *, reject_when_busy: bool) -> Turn:
         """Take a message; raises Problem. What comes of it is in `events`, from its number `turn.after` on."""
+        if self._leaving is not None:
+            raise leaving()
         log = self.events
         turn = self.turns.submit(
             prompt, key, reject_when_busy=reject_when_busy, after=log.last, incarnation=log.incarnation
@@ -124,34 +96,40 @@ class Conversation:
 
     def change(self, settings: SessionSettings) -> None:
         """Run the session by other settings, from its next turn on: most are fixed when a process starts."""
-        self._stale = self._stale or settings != self.settings
         self.settings = settings
 
     async def start(self) -> None:
         """Have a process ready ahead of the first message; a failure is told by `state`, and by the next message."""
         try:
-            await self._connected()
+            await self._connected(Phase.STARTING, Phase.IDLE)
         except ProcessDied:
             return
 
+    def go_on(self) -> None:
+        """Ask the agent to go on with a turn that the loss of a pod cut; the cut message itself is not sent again."""
+        cut = self.turns.cut
+        if cut is not None:
+            self.submit(CONTINUATION, f"continue {cut}", reject_when_busy=False)
+
     async def interrupt(self) -> bool:
         """End the running turn; return whether there was one."""
-        process = self._process
+        process = self._cli.process
         if self.turns.running is None or process is None:
             return False
         await process.interrupt()
         return True
 
-    async def suspend(self) -> None:
-        """End the process once nothing runs or waits."""
-        while self.turns.running is not None:
-            await self.turns.running.ended.wait()
-        await self._release(Phase.SUSPENDED)
+    def put_away(self, *, patient: bool) -> None:
+        """Begin to end the process and to have all of the session stored; `state` says when that is done, or why not.
 
-    def discard(self) -> None:
-        """Forget a session that has not begun; its files stay."""
-        self._worker.cancel()
-        self.events.close()
+        A session that is not idle is busy (raises Problem), unless the caller is patient: then its turns end first.
+        No message is taken from now on, unless it cannot be put away.
+        """
+        if self._leaving is not None:
+            return
+        if not patient and self._idleness.since is None:
+            raise busy()
+        self._leaving = asyncio.create_task(self._put_away(), name=f"putting away {self.who.session_id}")
 
     async def close(self, reason: str = "session-closed") -> None:
         """End the session on this host: a running turn is interrupted, waiting ones are told."""
@@ -166,19 +144,24 @@ class Conversation:
                 self._error(running, reason, "The session left this host while it answered.")
                 self.turns.end(running, "interrupted")
         self._worker.cancel()
+        if self._leaving is not None:
+            await asyncio.wait({self._leaving})
         await self._release(Phase.SUSPENDED)
+        await self._keeper.settle(self._bill.usage)
+        await self._keeper.close()
         self.events.close()
 
     def weigh(self) -> None:
         """Take note of memory and CPU time of the process and what it has started."""
-        before, pid = self._weight, self._process.pid if self._process else None
-        self._weight = weigh(pid)
-        if self._weight.differs(before):
+        before, pid = self._standing.weight, self._cli.pid
+        self._standing.weight = weigh(pid)
+        self._idleness.background = len([one for one in of_session(self.places.config, pid) if one != pid])
+        if self._standing.weight.differs(before) or self._rested():
             self._changed()
 
     def entered(self, by: int) -> None:
         """Count a client that follows the session, or one that left (-1)."""
-        self.streams += by
+        self._standing.streams += by
         self._changed()
 
     async def _work(self) -> None:
@@ -189,16 +172,16 @@ class Conversation:
             try:
                 await self._answer(turn)
             except Exception as error:
-                self._log.emit("turnFailed", error=type(error).__name__)
+                self._around.log.emit("turnFailed", error=type(error).__name__)
                 self._failed(turn, "host-failed", "The host failed while it answered.", Phase.FAILED)
             self._changed()
 
     async def _answer(self, turn: Turn) -> None:
         """Answer one message, whatever happens to the process."""
-        self._phase, self._activity = Phase.RUNNING, _now()
+        self._standing.phase, self._standing.activity = Phase.RUNNING, now()
         self._changed()
         try:
-            process = await self._connected(running=True)
+            process = await self._connected(Phase.RUNNING, Phase.RUNNING)
         except ProcessDied:
             self._failed(turn, "agent-not-started", "The agent's process could not be started.", Phase.FAILED)
             return
@@ -214,95 +197,96 @@ class Conversation:
         await self._ended(turn, result)
 
     async def _ended(self, turn: Turn, result: ResultMessage) -> None:
-        """Close the books on a turn, then say that it is done."""
+        """Close the books on a turn and have it stored, then say that it is done."""
         self._bill.turn_ended(result)
-        self._transcript = await asyncio.to_thread(self._history.facts) or self._transcript
-        self._activity, self._phase, self._fault = _now(), Phase.IDLE, None
+        durable = await self._keeper.settle(self._bill.usage)
+        self._standing.transcript = await asyncio.to_thread(self._history.facts) or self._standing.transcript
+        standing = self._standing
+        standing.activity, standing.phase, standing.fault, standing.interrupted = now(), Phase.IDLE, None, False
+        self._cli.fork_from = None
         self.turns.end(turn, "done")
-        self.events.append("done", {}, turn.number)
-        self._log.emit("turnEnded", sessionId=self.who.session_id, turns=result.num_turns, isError=result.is_error)
+        self.events.append("done", {} if durable is not False else {"transcriptDurable": False}, turn.number)
+        self._around.log.emit(
+            "turnEnded", sessionId=self.who.session_id, turns=result.num_turns, isError=result.is_error, durable=durable
+        )
         self.weigh()
         await self._recycle()
 
     async def _recycle(self) -> None:
         """Replace a process that has grown too large or too old, or whose settings have changed."""
-        limits, age = self.settings.limits, time.monotonic() - self._born
-        heavy = self._weight.is_over(limits.recycle_memory)
-        old = limits.recycle_age_seconds is not None and age > limits.recycle_age_seconds
-        if not (heavy or old or self._stale):
+        reason = self._cli.must_be_replaced(self.settings, self._standing.weight)
+        if reason is None:
             return
-        reason = "memory" if heavy else "age" if old else "settings"
-        self._log.emit("processRecycled", sessionId=self.who.session_id, reason=reason)
+        self._around.log.emit("processRecycled", sessionId=self.who.session_id, reason=reason)
         await self._release(Phase.SUSPENDED)
         if not self.turns.queued:
             await self.start()
 
-    async def _connected(self, *, running: bool = False) -> Process:
+    async def _connected(self, meanwhile: Phase, then: Phase) -> Process:
         """Return a live process, started if there is none; raises ProcessDied."""
-        async with self._connecting:
-            if self._process is not None and not self._process.ended:
-                return self._process
-            if not running:
-                self._phase = Phase.STARTING
-                self._changed()
-            try:
-                self._process = await self._launched()
-            except Exception as error:
-                self._phase = Phase.FAILED
-                self._fault = SessionFault(
-                    reason="AgentNotStarted", message=f"The CLI did not start ({type(error).__name__}).", time=_now()
-                )
-                self._log.emit("cliNotStarted", sessionId=self.who.session_id, error=type(error).__name__)
-                self._changed()
-                raise ProcessDied from error
-            self._phase = Phase.RUNNING if running else Phase.IDLE
-            self._restarts, self._stale, self._born = self._restarts + 1, False, time.monotonic()
-            self._changed()
-            return self._process
 
-    async def _launched(self) -> Process:
-        """Start a process and read its meter."""
-        stderr = self._log.cli_stderr
-        options = await asyncio.to_thread(launch.options, self.settings.agent, self.places, self.who.session_id, stderr)
-        process = Process(options, self._on_message, self._on_end)
+        def starting() -> None:
+            self._standing.phase = meanwhile
+            self._changed()
+
+        before = self._cli.starts
         try:
-            await asyncio.wait_for(process.connect(), CONNECT_SECONDS)
-            self._bill.process_started(await process.meter())
-        except BaseException:
-            await process.close()
+            process = await self._cli.connected(self.settings, starting)
+        except ProcessDied as error:
+            self._standing.phase = Phase.FAILED
+            cause = type(error.__cause__).__name__
+            self._standing.blame("AgentNotStarted", f"The CLI did not start ({cause}).")
+            self._changed()
             raise
+        if self._cli.starts != before:
+            self._standing.phase = then
+            self._changed()
         return process
 
     async def _release(self, phase: Phase) -> None:
         """End the process, if there is one."""
-        async with self._connecting:
-            process, self._process = self._process, None
-            if process is not None:
-                await process.close()
-            if self._phase is not Phase.FAILED:
-                self._phase = phase
-            self._weight = Weight()
-            self._changed()
+        await self._cli.release()
+        if self._standing.phase is not Phase.FAILED:
+            self._standing.phase = phase
+        self._standing.weight = Weight()
+        self._changed()
+
+    async def _put_away(self) -> None:
+        """End all, have it stored, and say so; a session that cannot be stored goes on."""
+        try:
+            await self.turns.rest()
+            await self._release(Phase.SUSPENDED)
+            # What still works in the background has no pod to work in from now on.
+            await asyncio.to_thread(lambda: kill_all(of_session(self.places.config, None)))
+            await self._keeper.put_away(self._bill.usage)
+        except Exception as error:
+            reason, text = _why(error)
+            self._standing.blame(reason, text)
+            self._leaving = None
+            self._around.log.emit("notPutAway", sessionId=self.who.session_id, reason=reason)
+        else:
+            self._standing.transcript = await asyncio.to_thread(self._history.facts) or self._standing.transcript
+            self._standing.put_away = True
+            self._around.log.emit("putAway", sessionId=self.who.session_id)
+        self._changed()
 
     def _on_message(self, message: Message) -> None:
         turn = self.turns.running
-        self._activity = _now()
+        self._standing.activity = now()
         self.events.append("message", as_json(message), turn.number if turn else 0)
 
     def _on_end(self, process: Process) -> None:
         """The process ended by itself: a turn that runs learns it by its own way."""
-        if process is not self._process or self.turns.running is not None:
+        if process is not self._cli.process or self.turns.running is not None:
             return
-        self._fault = SessionFault(
-            reason="AgentCrashed", message="The CLI ended by itself; the next message starts another.", time=_now()
-        )
-        self._phase = Phase.SUSPENDED
-        self._log.emit("cliEnded", sessionId=self.who.session_id)
+        self._standing.blame("AgentCrashed", "The CLI ended by itself; the next message starts another.")
+        self._standing.phase = Phase.SUSPENDED
+        self._around.log.emit("cliEnded", sessionId=self.who.session_id)
         self._changed()
 
     def _failed(self, turn: Turn, slug: str, text: str, phase: Phase) -> None:
-        self._phase, self._activity = phase, _now()
-        self._fault = SessionFault(reason=_camel(slug), message=text, time=_now())
+        self._standing.phase, self._standing.activity = phase, now()
+        self._standing.blame("".join(part.capitalize() for part in slug.split("-")), text)
         self.turns.end(turn, "interrupted")
         self._error(turn, slug, text)
 
@@ -310,13 +294,16 @@ class Conversation:
         data: dict[str, Any] = {"message": text, "type": PROBLEM_PREFIX + slug}
         self.events.append("error", data, turn.number)
 
+    def _rested(self) -> bool:
+        return self._idleness.note(busy=self.turns.busy, streams=self._standing.streams)
+
     def _changed(self) -> None:
-        self._on_change(self.who.session_id)
+        self._rested()
+        self._around.on_change(self.who.session_id)
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-def _camel(slug: str) -> str:
-    return "".join(part.capitalize() for part in slug.split("-"))
+def _why(error: Exception) -> tuple[str, str]:
+    """Return why a session cannot be put away: a reason in CamelCase, and a sentence."""
+    if isinstance(error, CannotKeep):
+        return error.reason, str(error)
+    return "ArchiveFailed", f"The session cannot be put away ({type(error).__name__})."

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from claude_agent_sdk import ClaudeAgentOptions
+from claude_agent_sdk import ClaudeAgentOptions, SessionStore
 
 from agentrunner.options import Launch, sdk_options
 from agentrunner.serving.places import SessionPlaces
@@ -25,7 +25,13 @@ def can_resume(places: SessionPlaces, session_id: str) -> bool:
 
 
 def options(
-    agent: AgentOptions, places: SessionPlaces, session_id: str, on_stderr: Callable[[str], None]
+    agent: AgentOptions,
+    places: SessionPlaces,
+    session_id: str,
+    on_stderr: Callable[[str], None],
+    *,
+    fork_from: str | None = None,
+    store: SessionStore | None = None,
 ) -> ClaudeAgentOptions:
     """Return the SDK's options for the session's next process."""
     launch = Launch(
@@ -33,8 +39,11 @@ def options(
         resume=can_resume(places, session_id),
         cwd=places.workspace,
         system_prompt=_system_prompt(agent, places),
+        fork_from=fork_from,
     )
-    return replace(sdk_options(agent, launch, on_stderr), env=dict(_environment(places)))
+    made = replace(sdk_options(agent, launch, on_stderr), env=dict(_environment(places)))
+    # Eager: what is written is known of at once, not at the end of a turn that may never come.
+    return made if store is None else replace(made, session_store=store, session_store_flush="eager")
 
 
 def _environment(places: SessionPlaces) -> Mapping[str, str]:

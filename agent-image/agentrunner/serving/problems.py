@@ -35,6 +35,18 @@ def draining() -> Problem:
     return Problem(503, "draining", "This host is about to stop and takes no more work.", {"Retry-After": "1"})
 
 
+def busy() -> Problem:
+    """The session has something to do."""
+    return Problem(409, "session-busy", "The session is not idle.")
+
+
+def leaving() -> Problem:
+    """The session is being put to sleep."""
+    return Problem(
+        503, "session-suspended", "The session is falling asleep; send the message again.", {"Retry-After": "1"}
+    )
+
+
 def session_finished() -> Problem:
     """The session is over."""
     return Problem(410, "session-finished", "The session is over and takes no more messages.")

@@ -2,20 +2,24 @@
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from secrets import token_hex
 from typing import Literal
+from weakref import WeakValueDictionary
 
 from pydantic import ValidationError
 
 from agentrunner.events import EventLog as PodLog
-from agentrunner.serving.conversation import Conversation, Identity
+from agentrunner.keeping.keeper import Found, Keeper, Keeping
+from agentrunner.serving.conversation import Conversation
 from agentrunner.serving.files import load, save
 from agentrunner.serving.places import session_places, sessions_root
 from agentrunner.serving.problems import Problem, draining, not_found
 from agentrunner.serving.processes import kill_all, of_session
 from agentrunner.serving.settings import HostSettings
+from agentrunner.serving.standing import Identity, Surroundings
 from agentrunner.serving.tokens import Caller
-from agentsessions.api.host import Activation, Beginning, HostSnapshot, Origin, Scope
+from agentsessions.api.host import Activation, HostSnapshot, Origin, Scope
 
 _FILE = "session.json"
 
@@ -23,11 +27,16 @@ _FILE = "session.json"
 class Registry:
     """The sessions of one host. `on_change` is told the id of every session that changed, came or went."""
 
-    def __init__(self, host: HostSettings, log: PodLog, on_change: Callable[[str], None]) -> None:
+    def __init__(
+        self, host: HostSettings, log: PodLog, on_change: Callable[[str], None], keeping: Keeping | None = None
+    ) -> None:
         self._host = host
         self._log = log
         self._on_change = on_change
+        self._keeping = keeping or Keeping()
         self._sessions: dict[str, Conversation] = {}
+        self._coming: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._reserved = 0
         self.incarnation = token_hex(6)
         self.draining = False
 
@@ -50,24 +59,24 @@ class Registry:
         """Return a session that the host has."""
         return self._sessions.get(session_id)
 
-    def find(self, session_id: str, caller: Caller) -> Conversation:
+    async def find(self, session_id: str, caller: Caller) -> Conversation:
         """Return the session that a caller asks for; one without a resource is made by asking. Raises Problem."""
         if (found := self._sessions.get(session_id)) is not None:
             return found
         if caller.scope is not Scope.IMPLICIT:
             raise not_found()
-        return self._make_implicit(session_id, caller)
+        return await self._given(self._implicit(session_id, caller), Origin.IMPLICIT)
 
     async def activate(self, wanted: Activation) -> Conversation:
         """Take a session, or take note of how it is to be run from now on. Raises Problem."""
-        session_id = str(wanted.session_id)
-        found = self._sessions.get(session_id)
-        if found is None:
-            found = self._take(wanted)
-        else:
-            found.change(wanted.settings)
-        self._keep(found, wanted)
+        known = self._sessions.get(str(wanted.session_id))
+        if known is not None:
+            known.change(wanted.settings)
+            self._keep(known, wanted)
+        found = known or await self._given(wanted, Origin.NAMED)
         await found.start()
+        if known is None and wanted.on_interrupted_turn == "Continue":
+            found.go_on()
         return found
 
     async def remove(self, session_id: str, files: Literal["keep", "delete"]) -> None:
@@ -85,19 +94,11 @@ class Registry:
         if found is not None:
             self._on_change(session_id)
 
-    def reopen(self) -> None:
+    async def reopen(self) -> None:
         """Take up the sessions that an earlier process of this host left on disk; their CLIs start when asked."""
         root = sessions_root(self._host)
-        for path in sorted(root.glob(f"*/{_FILE}")) if root.exists() else []:
-            stored = load(path) or {}
-            try:
-                wanted = Activation.model_validate(stored["activation"])
-                origin = Origin(stored["origin"])
-            except (KeyError, ValueError, ValidationError):
-                self._log.emit("sessionUnreadable", folder=path.parent.name)
-                continue
-            conversation = self._add(wanted, origin)
-            conversation.beginning = Beginning.RESUMED if conversation.has_history else Beginning.FRESH
+        paths = sorted(root.glob(f"*/{_FILE}")) if root.exists() else []
+        await asyncio.gather(*(self._reopen_one(path) for path in paths))
 
     async def close(self, seconds: float) -> None:
         """Take no more turns, let those that run finish within `seconds`, then end all."""
@@ -110,27 +111,37 @@ class Registry:
                 wait.cancel()
         await asyncio.gather(*(one.close("draining") for one in self.conversations), return_exceptions=True)
 
-    def _take(self, wanted: Activation) -> Conversation:
-        """Take a session that is new to this host, if there is room and its conversation can be found."""
-        self._require_room()
-        conversation = self._add(wanted, Origin.NAMED)
-        if conversation.has_history:
-            conversation.beginning = Beginning.RESUMED
-        elif _had_history(wanted):
-            if wanted.on_missing_transcript == "Fail":
-                self._sessions.pop(conversation.who.session_id)
-                conversation.discard()
-                raise Problem(409, "transcript-missing", "The conversation so far is not on this host.")
-            conversation.beginning = Beginning.LOST
+    async def _given(self, wanted: Activation, origin: Origin) -> Conversation:
+        """Take a session that is new to this host; whoever asks for it meanwhile gets the same one."""
+        session_id = str(wanted.session_id)
+        async with self._coming.setdefault(session_id, asyncio.Lock()):
+            if (known := self._sessions.get(session_id)) is not None:
+                return known
+            self._require_room()
+            self._reserved += 1
+            try:
+                return await self._take(wanted, origin)
+            finally:
+                self._reserved -= 1
+
+    async def _take(self, wanted: Activation, origin: Origin) -> Conversation:
+        """Find the session's conversation and begin with it. Raises Problem."""
+        keeper = self._keeper(str(wanted.session_id))
+        try:
+            found = await keeper.find(wanted)
+        except BaseException:
+            await keeper.close()
+            raise
+        conversation = self._add(wanted, origin, keeper, found)
+        self._keep(conversation, wanted)
         return conversation
 
-    def _make_implicit(self, session_id: str, caller: Caller) -> Conversation:
-        """Make a session that nobody declared."""
+    def _implicit(self, session_id: str, caller: Caller) -> Activation:
+        """Return the activation of a session that nobody declared."""
         document = self._host.document
         if document.implicit is None:
             raise Problem(403, "implicit-disabled", "This pool serves sessions that have a resource only.")
-        self._require_room()
-        wanted = Activation.model_validate(
+        return Activation.model_validate(
             {
                 "version": 1,
                 "session_id": session_id,
@@ -139,27 +150,40 @@ class Registry:
                 "settings": document.implicit,
             }
         )
-        conversation = self._add(wanted, Origin.IMPLICIT)
-        conversation.beginning = Beginning.RESUMED if conversation.has_history else Beginning.FRESH
-        self._keep(conversation, wanted)
-        return conversation
+
+    async def _reopen_one(self, path: Path) -> None:
+        stored = load(path) or {}
+        try:
+            wanted = Activation.model_validate(stored["activation"])
+            origin = Origin(stored["origin"])
+        except (KeyError, ValueError, ValidationError):
+            self._log.emit("sessionUnreadable", folder=path.parent.name)
+            return
+        keeper = self._keeper(str(wanted.session_id))
+        conversation = self._add(wanted, origin, keeper, await keeper.find_again(wanted))
+        if wanted.on_interrupted_turn == "Continue":
+            conversation.go_on()
 
     def _require_room(self) -> None:
         if self.draining:
             raise draining()
-        if len(self._sessions) >= self._host.document.sessions_per_host:
+        if len(self._sessions) + self._reserved >= self._host.document.sessions_per_host:
             raise Problem(507, "host-full", "This host holds as many sessions as it may.", {"Retry-After": "5"})
 
-    def _add(self, wanted: Activation, origin: Origin) -> Conversation:
+    def _keeper(self, session_id: str) -> Keeper:
+        places = session_places(self._host, session_id)
+        places.make()
+        return Keeper(session_id, places, self._keeping, lambda: self._on_change(session_id))
+
+    def _add(self, wanted: Activation, origin: Origin, keeper: Keeper, found: Found) -> Conversation:
         session_id = str(wanted.session_id)
         conversation = Conversation(
             Identity(session_id, wanted.namespace, wanted.name, origin),
             wanted.settings,
             session_places(self._host, session_id),
-            max_queued=self._host.document.max_queued_messages,
-            known_usage=wanted.usage,
-            log=self._log,
-            on_change=self._on_change,
+            keeper,
+            found,
+            Surroundings(self._log, self._host.document.max_queued_messages, self._on_change),
         )
         self._sessions[session_id] = conversation
         self._on_change(session_id)
@@ -169,9 +193,3 @@ class Registry:
         """Write down what the session is, for the process that comes after this one."""
         document = {"version": 1, "origin": conversation.who.origin, "activation": wanted.to_json()}
         save(conversation.places.own / _FILE, document)
-
-
-def _had_history(wanted: Activation) -> bool:
-    """Return whether the control plane knows of a conversation."""
-    turns = wanted.usage.turns if wanted.usage else 0
-    return turns > 0 or (wanted.transcript is not None and wanted.transcript.entries > 0)

@@ -33,7 +33,7 @@ class Sessions(Protocol):
     def draining(self) -> bool:
         """Whether no more turns are taken."""
 
-    def find(self, session_id: str, caller: Caller) -> Talk:
+    async def find(self, session_id: str, caller: Caller) -> Talk:
         """Return a session; raises Problem."""
 
 
@@ -94,11 +94,11 @@ class SessionRoutes:
 
     async def state(self, request: web.Request) -> web.StreamResponse:
         """How the session stands."""
-        return web.json_response(self._conversation(request).state().to_json())
+        return web.json_response((await self._conversation(request)).state().to_json())
 
     async def message(self, request: web.Request) -> web.StreamResponse:
         """Take a message, and stream its turn."""
-        conversation = self._conversation(request)
+        conversation = await self._conversation(request)
         if self.sessions.draining:
             raise draining()
         prompt, key = parse_message(await request.read())
@@ -109,21 +109,21 @@ class SessionRoutes:
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         """Stream all turns."""
-        return await all_turns(request, self._conversation(request))
+        return await all_turns(request, await self._conversation(request))
 
     async def socket(self, request: web.Request) -> web.StreamResponse:
         """Talk over a WebSocket."""
-        return await websocket(request, self._conversation(request), MAX_BODY)
+        return await websocket(request, await self._conversation(request), MAX_BODY)
 
     async def interrupt(self, request: web.Request) -> web.StreamResponse:
         """End the running turn."""
-        if not await self._conversation(request).interrupt():
+        if not await (await self._conversation(request)).interrupt():
             raise Problem(409, "nothing-running", "The session is not answering a message.")
         return web.json_response({}, status=202)
 
     async def transcript(self, request: web.Request) -> web.StreamResponse:
         """The conversation as the CLI keeps it, one JSON object a line."""
-        conversation = self._conversation(request)
+        conversation = await self._conversation(request)
         path = transcript_path(conversation.places, conversation.who.session_id)
         headers = {"Content-Type": "application/x-ndjson"}
         if not path.exists():
@@ -133,7 +133,7 @@ class SessionRoutes:
     async def port(self, request: web.Request) -> web.StreamResponse:
         """Pass a request on to a server that the session's agent has started."""
         caller, port = request[CALLER], int(request.match_info["port"])
-        conversation = self._conversation(request, Scope.PORTS)
+        conversation = await self._conversation(request, Scope.PORTS)
         if caller.scope is Scope.PORTS and caller.port != port:
             raise Problem(403, "wrong-port", "The token is for another port.")
         address = listens(of_session(conversation.places.config, conversation.state().pid), port)
@@ -141,7 +141,7 @@ class SessionRoutes:
             raise Problem(502, "port-not-served", f"Nothing that this session started listens on port {port}.")
         return await forward(request, (address, port), _tail(request), self.client, MAX_UPLOAD)
 
-    def _conversation(self, request: web.Request, *scopes: Scope) -> Talk:
+    async def _conversation(self, request: web.Request, *scopes: Scope) -> Talk:
         """Return the session that the path names, if the caller may have it; `-` is the token's own."""
         caller = request[CALLER]
         allow(caller, *(scopes or (Scope.SESSION, Scope.IMPLICIT)))
@@ -149,7 +149,7 @@ class SessionRoutes:
         session_id = caller.session_id or "" if named == "-" else named
         if caller.scope is not Scope.HOST and session_id != caller.session_id:
             raise Problem(403, "wrong-session", "The token is for another session.")
-        return self.sessions.find(uuid_of(session_id), caller)
+        return await self.sessions.find(uuid_of(session_id), caller)
 
 
 def _tail(request: web.Request) -> str:

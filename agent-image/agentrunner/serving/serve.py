@@ -11,6 +11,8 @@ from aiohttp import web
 from agentrunner.environment import agent_environment
 from agentrunner.errors import InvalidInput
 from agentrunner.events import EventLog, LibraryHandler
+from agentrunner.keeping.keeper import Keeping
+from agentrunner.keeping.opening import opened
 from agentrunner.places import require_writable
 from agentrunner.scrub import make_scrubber
 from agentrunner.serving.app import application
@@ -21,7 +23,7 @@ from agentrunner.serving.settings import HostSettings, host_settings
 from agentrunner.serving.tokens import Verifier
 from agentrunner.stopping import SIGNALS, StopFlag
 
-_SAMPLE_SECONDS = 15.0
+_SAMPLE_SECONDS = 5.0
 _RESERVE_SECONDS = 20.0
 """Kept back from the grace: for turns that have to be interrupted, and for transcripts to be written."""
 
@@ -35,6 +37,7 @@ def serve(own: Mapping[str, str], cwd: Path, log: EventLog, stop: StopFlag) -> i
         os.environ.update(environment)
         require_writable(environment)
         verifier = Verifier(host.public_keys, host.pod_uid)
+        keeping = opened(host.document)
     except InvalidInput as error:
         log.emit("refused", message=str(error))
         return 2
@@ -42,18 +45,18 @@ def serve(own: Mapping[str, str], cwd: Path, log: EventLog, stop: StopFlag) -> i
     include = implicit is not None and implicit.content_logging == "Include"
     log.bind(make_scrubber(environment, ""), include_content=include, pool=host.document.pool)
     logging.basicConfig(handlers=[LibraryHandler(log)], force=True)
-    return asyncio.run(_serve(host, verifier, log, stop))
+    return asyncio.run(_serve(host, verifier, keeping, log, stop))
 
 
-async def _serve(host: HostSettings, verifier: Verifier, log: EventLog, stop: StopFlag) -> int:
+async def _serve(host: HostSettings, verifier: Verifier, keeping: Keeping, log: EventLog, stop: StopFlag) -> int:
     """Listen, wait for the signal, drain, leave."""
     told, news = asyncio.Event(), News()
     for number in SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, told.set)
     if stop.is_set:
         told.set()
-    registry = Registry(host, log, news.session_changed)
-    registry.reopen()
+    registry = Registry(host, log, news.session_changed, keeping)
+    await registry.reopen()
     async with port_client() as client:
         runner = web.AppRunner(
             application(registry, news, verifier, client), access_log=None, shutdown_timeout=1.0, auto_decompress=False
@@ -66,6 +69,7 @@ async def _serve(host: HostSettings, verifier: Verifier, log: EventLog, stop: St
         await _drain(host, registry, news, log)
         sampler.cancel()
         await runner.cleanup()
+        await keeping.close()
     return 0
 
 

@@ -16,12 +16,12 @@ from agentrunner.events import EventLog as PodLog
 from agentrunner.inputs import Inputs
 from agentrunner.places import Places
 from agentrunner.serving import launch
-from agentrunner.serving.conversation import Identity
 from agentrunner.serving.door import Door, door, opened
 from agentrunner.serving.eventlog import EventLog
 from agentrunner.serving.history import History
 from agentrunner.serving.places import SessionPlaces
 from agentrunner.serving.problems import not_found, session_finished
+from agentrunner.serving.standing import Identity
 from agentrunner.serving.tokens import Caller
 from agentrunner.serving.turns import Turn, Turns
 from agentrunner.serving.weights import weigh
@@ -45,6 +45,7 @@ class Solo(Company):
         self.who = who
         self.places = places
         self.events = EventLog(token_hex(6))
+        self.interrupted = False
         self._turns = _Turns(places.own / "turns.json", MAX_QUEUED, log)
         self._history = History(launch.transcript_path(places, who.session_id))
         self._log = log
@@ -62,7 +63,7 @@ class Solo(Company):
         """With what this attempt began."""
         return Beginning.RESUMED if self.facts.resumed else Beginning.FRESH
 
-    def find(self, session_id: str, caller: Caller) -> "Solo":
+    async def find(self, session_id: str, caller: Caller) -> "Solo":
         """Return this session, if it is the one that the caller asks for; raises Problem."""
         if session_id != self.who.session_id:
             raise not_found()

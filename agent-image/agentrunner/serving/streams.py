@@ -10,11 +10,11 @@ from agentrunner.serving.eventlog import Event, EventsLost
 from agentrunner.serving.problems import Problem
 from agentrunner.serving.talk import Talk
 from agentrunner.serving.turns import Turn, parse_message
-from agentsessions.api.host import PROBLEM_PREFIX, Beginning, problem
+from agentsessions.api.host import PROBLEM_PREFIX, problem
 
 HEARTBEAT_SECONDS = 15.0
 _SESSION_HEADER = "X-Agentsessions-Session"
-_BEGINNINGS = {Beginning.FRESH: "fresh", Beginning.RESUMED: "resumed", Beginning.LOST: "lost"}
+_LAST_TURN_HEADER = "X-Agentsessions-Last-Turn"
 _LOST = {
     "message": "Events before this one are not kept any more: read the transcript for what was said.",
     "type": PROBLEM_PREFIX + "events-lost",
@@ -36,7 +36,9 @@ def stream_headers(conversation: Talk | None = None) -> dict[str, str]:
         "X-Accel-Buffering": "no",
     }
     if conversation is not None:
-        headers[_SESSION_HEADER] = _BEGINNINGS[conversation.beginning]
+        headers[_SESSION_HEADER] = conversation.beginning.lower()
+        if conversation.interrupted:
+            headers[_LAST_TURN_HEADER] = "interrupted"
     return headers
 
 

@@ -2,9 +2,9 @@
 
 from typing import Protocol
 
-from agentrunner.serving.conversation import Identity
 from agentrunner.serving.eventlog import EventLog
 from agentrunner.serving.places import SessionPlaces
+from agentrunner.serving.standing import Identity
 from agentrunner.serving.turns import Turn
 from agentsessions.api.host import Beginning, HostSession
 
@@ -19,6 +19,10 @@ class Talk(Protocol):
     @property
     def beginning(self) -> Beginning:
         """With what the session began here."""
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the last turn before this beginning was cut."""
 
     def state(self) -> HostSession:
         """Return how the session stands."""

@@ -6,10 +6,11 @@ What is running and what was done is kept on disk, so that a message that a cras
 import asyncio
 import json
 from collections import OrderedDict, deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
-from uuid import uuid4
+from uuid import UUID, uuid4, uuid5
 
 from agentrunner.serving.files import load, save
 from agentrunner.serving.problems import Problem
@@ -40,17 +41,29 @@ class Turn:
 
 
 class Turns:
-    """The queue of one session. Only the session's own worker takes from it."""
+    """The queue of one session. Only the session's own worker takes from it.
 
-    def __init__(self, path: Path, max_queued: int) -> None:
+    `session_id` makes the uuid of a message that has a key: it stands in the transcript, by which it is known when the
+    file at `path` is gone with its pod.
+    """
+
+    def __init__(self, path: Path, max_queued: int, session_id: str = "") -> None:
         self._path = path
         self._max_queued = max_queued
+        self._session_id = session_id
+        self._said: frozenset[str] = frozenset()
+        self._cut: str | None = None
         self._waiting: deque[Turn] = deque()
         self._known: OrderedDict[str, Turn] = OrderedDict()
         self._news = asyncio.Event()
         self.running: Turn | None = None
         self.count = 0
         self._read()
+
+    @property
+    def cut(self) -> str | None:
+        """The message whose turn the loss of a pod cut, by uuid."""
+        return self._cut
 
     @property
     def queued(self) -> int:
@@ -64,7 +77,7 @@ class Turns:
 
     def submit(self, prompt: str, key: str | None, *, reject_when_busy: bool, after: int, incarnation: str) -> Turn:
         """Return the turn of a message: a new one, or the one that the same key had before. Raises Problem."""
-        if key is not None and (known := self._known.get(key)) is not None:
+        if key is not None and (known := self._known.get(key) or self._from_transcript(key)) is not None:
             return _repeated(known)
         if reject_when_busy and self.busy:
             raise Problem(409, "turn-in-progress", "The session is answering another message.")
@@ -73,6 +86,8 @@ class Turns:
             raise Problem(429, "queue-full", "Too many messages wait for this session.", {"Retry-After": "5"})
         self.count += 1
         turn = Turn(self.count, prompt, key or "", after=after, incarnation=incarnation)
+        if key is not None and self._session_id:
+            turn.uuid = message_uuid(self._session_id, key)
         self._waiting.append(turn)
         self._remember(turn)
         self._news.set()
@@ -88,6 +103,11 @@ class Turns:
         self._write()
         return turn
 
+    async def rest(self) -> None:
+        """Wait until nothing runs or waits."""
+        while (turn := self.running or next(iter(self._waiting), None)) is not None:
+            await turn.ended.wait()
+
     def end(self, turn: Turn, state: State) -> None:
         """Say that a turn is over."""
         turn.state = state
@@ -96,6 +116,11 @@ class Turns:
         self._write()
         turn.ended.set()
 
+    def found(self, messages: Iterable[str], cut: str | None) -> None:
+        """Take note of what stands in the transcript: the messages by uuid, and the one whose turn was cut."""
+        self._said, self._cut = frozenset(messages), cut
+        self.count = max(self.count, len(self._said))
+
     def drop_waiting(self) -> list[Turn]:
         """Take back every message that has not begun."""
         dropped = list(self._waiting)
@@ -103,6 +128,15 @@ class Turns:
         for turn in dropped:
             self.end(turn, "interrupted")
         return dropped
+
+    def _from_transcript(self, key: str) -> Turn | None:
+        """Return the turn of a message that an earlier pod took, if there is one with that key."""
+        uuid = message_uuid(self._session_id, key) if self._session_id else ""
+        if uuid not in self._said:
+            return None
+        turn = Turn(0, "", key, "interrupted" if uuid == self._cut else "done")
+        turn.ended.set()
+        return turn
 
     def _remember(self, turn: Turn) -> None:
         """Know a turn by its key; one that has none cannot be asked for again."""
@@ -124,6 +158,11 @@ class Turns:
         for one in stored.get("turns", []):
             turn = _stored(one)
             self._known[turn.key] = turn
+
+
+def message_uuid(session_id: str, key: str) -> str:
+    """Return the uuid under which a message with this key stands in its session's transcript."""
+    return str(uuid5(UUID(session_id), f"message {key}"))
 
 
 def _stored(one: dict[str, Any]) -> Turn:

@@ -1,0 +1,261 @@
+"""Keeps one session beyond its pod: finds its conversation and workspace at the start, has them stored at the end."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from claude_agent_sdk import SessionListSubkeysKey, SessionStore
+from pydantic import ValidationError
+
+from agentrunner.archive.errors import ArchiveError
+from agentrunner.archive.memory import memory_tree
+from agentrunner.archive.trees import Tree
+from agentrunner.archive.vault import Vault
+from agentrunner.keeping.compare import Fit, Source, Verdict, cut_message, judge, messages
+from agentrunner.keeping.files import TranscriptFiles, as_entries, as_stored
+from agentrunner.keeping.mirror import Mirror
+from agentrunner.serving import metrics
+from agentrunner.serving.lines import Entry, read_all
+from agentrunner.serving.places import SessionPlaces
+from agentrunner.serving.problems import Problem
+from agentrunner.stores.base import Store, StoreError, StoreRefused
+from agentrunner.transcript import says_something
+from agentsessions.api.base import Json
+from agentsessions.api.host import Activation, Beginning
+from agentsessions.api.status import Archive, Transcript, Usage
+
+SETTLE_SECONDS = 15.0
+LEDGER = "agentsessions/ledger"
+"""Subkey under which the store has the session's bill: a pod that is lost takes its own with it."""
+_BEGINNINGS = {Fit.MISSING: Beginning.LOST, Fit.TRUNCATED: Beginning.TRUNCATED, Fit.DIVERGED: Beginning.DIVERGED}
+_REFUSALS = {
+    Fit.MISSING: ("transcript-missing", "The conversation so far was found neither on this host nor in the store."),
+    Fit.TRUNCATED: ("transcript-truncated", "Only a part of the conversation so far was found."),
+    Fit.DIVERGED: ("transcript-diverged", "Another conversation was found than the one that took place."),
+}
+
+
+class CannotKeep(Exception):
+    """The session cannot be put away; `reason` is why, in a CamelCase word."""
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """What a host keeps sessions in; either may be missing."""
+
+    store: Store | None = None
+    vault: Vault | None = None
+
+    async def close(self) -> None:
+        """Close the connections."""
+        for one in (self.store, self.vault):
+            if one is not None:
+                await one.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """With what a session begins: how, what was said so far, and what it had used.
+
+    `messages` are the uuids of all messages, `cut` is the one whose turn was cut, `fork_from` the session to copy.
+    """
+
+    beginning: Beginning = Beginning.FRESH
+    messages: Sequence[str] = ()
+    cut: str | None = None
+    usage: Usage | None = None
+    fork_from: str | None = None
+
+
+class Keeper:
+    """One session's keeping. `on_change` is called when `told` would answer differently."""
+
+    def __init__(self, session_id: str, places: SessionPlaces, keeping: Keeping, on_change: Callable[[], None]) -> None:
+        self.files = TranscriptFiles(places.config, places.workspace, session_id)
+        self.archive: Archive | None = None
+        self._session_id = session_id
+        self._places = places
+        self._vault = keeping.vault
+        self._store = keeping.store
+        self._mirror = Mirror(keeping.store, self.files, on_change) if keeping.store is not None else None
+
+    @property
+    def sdk_store(self) -> SessionStore | None:
+        """What the SDK is given as its session store."""
+        return self._mirror.signal if self._mirror is not None else None
+
+    def told(self) -> Json:
+        """Return what there is to tell of store and archive, as a part of a HostSession."""
+        mirror = self._mirror
+        return {
+            "durable": mirror.durable if mirror is not None else None,
+            "store_problem": mirror.problem if mirror is not None else None,
+            "store_repairs": mirror.repairs if mirror is not None else 0,
+            "archive": self.archive,
+        }
+
+    async def find(self, wanted: Activation) -> Found:
+        """Find the conversation and the workspace of a session that is new to this host. Raises Problem."""
+        try:
+            stored = await self._load(self.files)
+            disk = await asyncio.to_thread(read_all, self.files.main)
+            verdict = judge(disk, stored, _expected(wanted))
+            _require(verdict.fit, wanted)
+            source = _fork_source(verdict, wanted)
+            await self._restore(source or self._session_id)
+            entries = await self._settled_on(verdict, disk, stored or [])
+            if source is not None:
+                await self._fork(source)
+            usage = await self._ledger(wanted)
+            if self._mirror is not None:
+                await self._mirror.begin()
+        except StoreError as error:
+            slug = "store-refused" if isinstance(error, StoreRefused) else "store-unreachable"
+            raise Problem(503, slug, f"The session store cannot be used: {error}", {"Retry-After": "5"}) from None
+        return Found(_beginning(verdict, source), messages(entries), cut_message(entries), usage, source)
+
+    async def find_again(self, wanted: Activation) -> Found:
+        """Take up a session that an earlier process of this host left: the disk is newer than any store."""
+        disk = await asyncio.to_thread(read_all, self.files.main)
+        if self._mirror is not None:
+            try:
+                await self._mirror.begin()
+            except StoreError as error:
+                self._mirror.begin_unseen("StoreRefused" if isinstance(error, StoreRefused) else "StoreUnreachable")
+        if says_something(disk):
+            return Found(Beginning.RESUMED, messages(disk), cut_message(disk), wanted.usage)
+        source = str(wanted.fork_from) if wanted.fork_from is not None else None
+        copied = source is not None and TranscriptFiles(self.files.config, self.files.cwd, source).main.exists()
+        return Found(usage=wanted.usage, fork_from=source if copied else None)
+
+    async def settle(self, usage: Usage) -> bool | None:
+        """Have the turn that ended, and the bill, in the store; return whether they are, None without a store."""
+        if self._mirror is None or self._store is None:
+            return None
+        if not await self._mirror.settle(SETTLE_SECONDS):
+            return False
+        with suppress(StoreError):  # the bill alone is no reason to hold a turn up: the next one brings it
+            await self._store.replace(self.files.key(LEDGER), as_stored([{"type": "usage", "usage": usage.to_json()}]))
+        return True
+
+    async def put_away(self, usage: Usage) -> None:
+        """Have conversation and workspace stored, so that the pod can go. Raises CannotKeep."""
+        if await self.settle(usage) is False:
+            raise CannotKeep("StoreBehind", "The session store does not have the whole transcript yet.")
+        if self._vault is None:
+            return
+        began = time.monotonic()
+        try:
+            saved = await self._vault.save(self._session_id, self._trees(), self._mark)
+        except ArchiveError as error:
+            raise CannotKeep("ArchiveFailed", f"The workspace cannot be archived: {error}") from None
+        if not saved.unchanged:
+            metrics.archived("saved", saved.bytes, time.monotonic() - began)
+        self.archive = Archive(generation=saved.generation, size=saved.bytes, digest=f"sha256:{saved.sha256}")
+
+    async def close(self) -> None:
+        """Stop to copy."""
+        if self._mirror is not None:
+            await self._mirror.close()
+
+    async def _load(self, files: TranscriptFiles) -> list[Entry] | None:
+        """Return what the store has of a conversation; None without a store."""
+        return None if self._store is None else as_entries(await self._store.load(files.key()))
+
+    async def _ledger(self, wanted: Activation) -> Usage | None:
+        """Return what the session has used, by the store or by what the control plane heard, whichever is more."""
+        found = await self._store.load(self.files.key(LEDGER)) if self._store is not None else None
+        with suppress(LookupError, ValidationError, TypeError):
+            told = Usage.model_validate(as_entries(found)[-1]["usage"])
+            if wanted.usage is None or told.turns >= wanted.usage.turns:
+                return told
+        return wanted.usage
+
+    async def _restore(self, session_id: str) -> None:
+        """Bring the archived workspace back; one that is here already is left alone."""
+        if self._vault is None:
+            return
+        began = time.monotonic()
+        try:
+            found = await self._vault.restore(session_id, self._trees(), self._mark)
+        except ArchiveError as error:
+            raise Problem(503, "archive-failed", f"The workspace cannot be restored: {error}") from None
+        if found is not None and not found.present:
+            metrics.archived("restored", found.bytes, time.monotonic() - began)
+
+    async def _settled_on(self, verdict: Verdict, disk: list[Entry], stored: list[Entry]) -> list[Entry]:
+        """Have the conversation on disk, and in the store."""
+        if verdict.source is Source.STORE:
+            await self._fetch(self.files, None, stored)
+            return stored
+        if verdict.mend_store and self._store is not None:
+            await self._store.replace(self.files.key(), as_stored(disk))
+        return disk
+
+    async def _fetch(self, files: TranscriptFiles, source: TranscriptFiles | None, entries: list[Entry]) -> None:
+        """Write a conversation from the store, with those of its subagents, to where the CLI looks for it."""
+        assert self._store is not None
+        origin = source or files
+        await asyncio.to_thread(files.write, None, entries)
+        project = {"project_key": origin.project_key, "session_id": origin.session_id}
+        for subpath in await self._store.list_subkeys(cast(SessionListSubkeysKey, project)):
+            if subpath == LEDGER:
+                continue
+            found = await self._store.load(origin.key(subpath))
+            try:
+                await asyncio.to_thread(files.write, subpath, as_entries(found))
+            except ValueError as error:
+                raise StoreRefused(str(error)) from None
+
+    async def _fork(self, source: str) -> None:
+        """Put another session's conversation where the CLI can copy it from; it does so with the first message."""
+        folder = self._places.workspace.parent / source
+        origin = TranscriptFiles(self._places.config, folder, source)
+        entries = await self._load(origin)
+        if not entries or not says_something(entries):
+            raise Problem(409, "fork-source-missing", "The session to begin with a copy of has no stored conversation.")
+        here = TranscriptFiles(self._places.config, self._places.workspace, source)
+        await self._fetch(here, origin, entries)
+
+    def _trees(self) -> dict[str, Path | Tree]:
+        return {"workspace": self._places.workspace, "memory": memory_tree(self._places.config)}
+
+    @property
+    def _mark(self) -> Path:
+        return self._places.own / "archive.json"
+
+
+def _require(fit: Fit, wanted: Activation) -> None:
+    """Refuse to go on without the whole conversation, unless the session says otherwise. Raises Problem."""
+    if fit is not Fit.WHOLE and wanted.on_missing_transcript == "Fail":
+        slug, text = _REFUSALS[fit]
+        raise Problem(409, slug, text)
+
+
+def _expected(wanted: Activation) -> Transcript | None:
+    """Return what the control plane remembers; that there were turns at all means that there was something."""
+    if wanted.transcript is None and wanted.usage is not None and wanted.usage.turns > 0:
+        return Transcript(entries=1)
+    return wanted.transcript
+
+
+def _fork_source(verdict: Verdict, wanted: Activation) -> str | None:
+    """Return the session to begin with a copy of, if there is nothing of the session's own."""
+    fresh = verdict.source is Source.NOTHING and verdict.fit is Fit.WHOLE
+    return str(wanted.fork_from) if fresh and wanted.fork_from is not None else None
+
+
+def _beginning(verdict: Verdict, fork: str | None) -> Beginning:
+    if verdict.fit is not Fit.WHOLE:
+        return _BEGINNINGS[verdict.fit]
+    if fork is not None:
+        return Beginning.FORKED
+    return Beginning.FRESH if verdict.source is Source.NOTHING else Beginning.RESUMED

@@ -1,0 +1,252 @@
+"""Copies what the CLI writes into the session store: in order, as it is written, and never at the cost of a turn.
+
+The copy is made from the transcript files, line by line, so that the store has exactly what the disk has. The SDK's own
+mirror passes on only some kinds of lines, stalls its control messages while a store is slow, and drops what a store
+refuses; it serves here as a signal: what it names must be in the file before a turn counts as written.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from claude_agent_sdk import SessionKey, SessionStore, SessionStoreEntry
+
+from agentrunner.keeping.files import TranscriptFiles, as_entries, as_stored, uuids
+from agentrunner.serving import metrics
+from agentrunner.serving.lines import Entry, Tail
+from agentrunner.stores.base import Store, StoreError, StoreRefused
+
+_FIRST_BACKOFF, _LAST_BACKOFF = 0.5, 10.0
+_FILE_SECONDS = 2.0
+"""How long the CLI may take to write what it has announced."""
+
+
+class Signal(SessionStore):
+    """What the SDK takes for a session store: it has nothing, so that the CLI resumes from its own directory."""
+
+    def __init__(self, heard: Callable[[SessionKey, Iterable[Entry]], None]) -> None:
+        self._heard = heard
+
+    async def append(self, key: SessionKey, entries: list[SessionStoreEntry]) -> None:
+        """Take note of what was written."""
+        self._heard(key, as_entries(entries))
+
+    async def load(self, key: SessionKey) -> list[SessionStoreEntry] | None:
+        """Return nothing."""
+        return None
+
+
+@dataclass
+class _Copy:
+    """One transcript: what the store has of it, and what is on its way."""
+
+    tail: Tail
+    stored: int = 0
+    waiting: list[Entry] = field(default_factory=list)
+    seen: set[str] = field(default_factory=set)
+    metadata: Entry | None = None
+    doubtful: bool = False
+    rewrite: bool = False
+
+
+class Mirror:
+    """The copying of one session. `on_change` is called when `durable` or `problem` changes."""
+
+    def __init__(self, store: Store, files: TranscriptFiles, on_change: Callable[[], None]) -> None:
+        self.signal = Signal(self._heard)  # type: ignore[abstract]  # the rest of the protocol is optional
+        self.problem: str | None = None
+        self.repairs = 0
+        self._store = store
+        self._files = files
+        self._on_change = on_change
+        self._copies: dict[str | None, _Copy] = {}
+        self._announced: set[str] = set()
+        self._behind = False
+        self._waiting = 0
+        self._news = asyncio.Event()
+        self._turn = asyncio.Lock()
+        self._pump: asyncio.Task[None] | None = None
+
+    @property
+    def durable(self) -> bool:
+        """Whether the store has all that was written before the last look."""
+        return not self._behind
+
+    async def begin(self) -> None:
+        """Go on from what the store has now, and copy from then on. Raises StoreError."""
+        for subpath in [None, *self._files.subpaths()]:
+            await self._open(subpath)
+        self._start()
+
+    def begin_unseen(self, problem: str) -> None:
+        """Copy all anew once the store, which cannot be read now, answers: the disk is the conversation."""
+        for subpath in [None, *self._files.subpaths()]:
+            self._copy(subpath).rewrite = True
+        self._changed(problem)
+        self._start()
+
+    def _start(self) -> None:
+        if self._pump is None:
+            self._pump = asyncio.create_task(self._work(), name=f"mirror {self._files.session_id}")
+        self._say_waiting()
+        self._news.set()
+
+    async def settle(self, seconds: float) -> bool:
+        """Have all that was written in the store, and see that it is there; return whether it is, in that time."""
+        try:
+            with metrics.settle_seconds.time():
+                async with asyncio.timeout(seconds):
+                    await self._written()
+                    async with self._turn:
+                        await self._push()
+                        await self._verify()
+        except (StoreError, TimeoutError, OSError) as error:
+            self._failed(error)
+            self._news.set()
+        return self.durable
+
+    async def close(self) -> None:
+        """Stop to copy."""
+        if self._pump is not None:
+            self._pump.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._pump
+            self._pump = None
+        self._say_waiting()
+
+    def _heard(self, key: SessionKey, entries: Iterable[Entry]) -> None:
+        if not key.get("subpath"):
+            self._announced.update(uuids(entries))
+        self._news.set()
+
+    async def _written(self) -> None:
+        """Wait until the file has what the CLI says it has written; a CLI that died may never write it."""
+        until = time.monotonic() + _FILE_SECONDS
+        while time.monotonic() < until:
+            async with self._turn:
+                self._look()
+            if not self._announced - self._copy(None).seen:
+                break
+            await asyncio.sleep(0.02)
+        self._announced.clear()
+
+    async def _work(self) -> None:
+        """Copy whenever there is something, and again after a while when the store fails."""
+        wait = _FIRST_BACKOFF
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            try:
+                async with self._turn:
+                    await self._push()
+                wait = _FIRST_BACKOFF
+            except (StoreError, TimeoutError, OSError) as error:
+                self._failed(error)
+                await asyncio.sleep(wait)
+                wait = min(wait * 2, _LAST_BACKOFF)
+                self._news.set()
+
+    async def _push(self) -> None:
+        """Bring the store up to the files."""
+        self._look()
+        for subpath, copy in self._copies.items():
+            await self._push_one(subpath, copy)
+        self._well()
+
+    def _look(self) -> None:
+        """Read what was added to the files."""
+        for subpath in [None, *self._files.subpaths()]:
+            copy = self._copy(subpath)
+            fresh, other = copy.tail.take()
+            if other:
+                copy.waiting, copy.rewrite = [], True
+                copy.seen.clear()
+            meta = self._files.metadata(subpath) if subpath is not None else None
+            if meta is not None and meta != copy.metadata:
+                copy.metadata = meta
+                fresh.append(meta)
+            copy.waiting += fresh
+            copy.seen.update(uuids(fresh))
+        self._say_waiting()
+
+    async def _push_one(self, subpath: str | None, copy: _Copy) -> None:
+        key = self._files.key(subpath)
+        if copy.doubtful:
+            await self._clear_up(key, copy)
+        if copy.rewrite:
+            await self._rewrite(subpath, copy)
+        elif copy.waiting:
+            # A copy of the list: what is read meanwhile goes into the next batch.
+            batch, copy.doubtful = list(copy.waiting), True
+            await self._store.append(key, as_stored(batch))
+            self._sent(copy, len(batch))
+
+    async def _clear_up(self, key: SessionKey, copy: _Copy) -> None:
+        """Find out what became of a write whose answer never came; a part of it means to write all anew."""
+        has = await self._store.count(key)
+        if has == copy.stored + len(copy.waiting):
+            self._sent(copy, len(copy.waiting))
+        elif has != copy.stored:
+            copy.rewrite = True
+        copy.doubtful = False
+
+    async def _rewrite(self, subpath: str | None, copy: _Copy) -> None:
+        """Put everything there anew."""
+        copy.tail, copy.rewrite = Tail(copy.tail.path), True
+        entries, _ = copy.tail.take()
+        if copy.metadata is not None:
+            entries.append(copy.metadata)
+        await self._store.replace(self._files.key(subpath), as_stored(entries))
+        metrics.entries_copied.inc(len(entries))
+        copy.stored, copy.waiting, copy.rewrite, copy.doubtful = len(entries), [], False, False
+        self._say_waiting()
+
+    def _sent(self, copy: _Copy, number: int) -> None:
+        metrics.entries_copied.inc(number)
+        copy.stored, copy.waiting, copy.doubtful = copy.stored + number, copy.waiting[number:], False
+        self._say_waiting()
+
+    async def _verify(self) -> None:
+        """See that the store still has what it took; one that lost some gets it all from the disk."""
+        for subpath, copy in self._copies.items():
+            if copy.stored and await self._store.count(self._files.key(subpath)) != copy.stored:
+                self.repairs += 1
+                metrics.repairs.inc()
+                self._changed("StoreBehind")
+                await self._rewrite(subpath, copy)
+        self._well()
+
+    async def _open(self, subpath: str | None) -> None:
+        """Take what both sides have as copied; what only the disk has is copied next."""
+        copy = self._copy(subpath)
+        copy.stored = await self._store.count(self._files.key(subpath))
+        self._look()
+        if len(copy.waiting) < copy.stored:
+            copy.rewrite = True
+        copy.waiting = copy.waiting[copy.stored :]
+
+    def _copy(self, subpath: str | None) -> _Copy:
+        return self._copies.setdefault(subpath, _Copy(Tail(self._files.path(subpath))))
+
+    def _say_waiting(self) -> None:
+        """Have the host's gauge, which is of all sessions, hold what waits of this one while it is copied."""
+        before, at_work = self._waiting, self._pump is not None
+        self._waiting = sum(len(copy.waiting) for copy in self._copies.values()) if at_work else 0
+        metrics.entries_waiting.inc(self._waiting - before)
+
+    def _failed(self, error: Exception) -> None:
+        refused = isinstance(error, StoreRefused)
+        metrics.store_failures.labels("refused" if refused else "unreachable").inc()
+        self._changed("StoreRefused" if refused else "StoreUnreachable")
+
+    def _well(self) -> None:
+        if self._behind:
+            self._behind, self.problem = False, None
+            self._on_change()
+
+    def _changed(self, problem: str) -> None:
+        if not self._behind or self.problem != problem:
+            self._behind, self.problem = True, problem
+            self._on_change()

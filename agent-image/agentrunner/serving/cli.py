@@ -1,0 +1,104 @@
+"""The CLI of one session: started when it is needed, replaced when it has grown too old or too large, ended."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from claude_agent_sdk import Message, SessionStore
+
+from agentrunner.events import EventLog as PodLog
+from agentrunner.serving import launch
+from agentrunner.serving.bill import Bill
+from agentrunner.serving.places import SessionPlaces
+from agentrunner.serving.process import Process, ProcessDied
+from agentrunner.serving.weights import Weight
+from agentsessions.api.host import SessionLimits, SessionSettings
+
+CONNECT_SECONDS = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """Whom the CLI tells of its messages and of its end, and what it takes for a session store."""
+
+    on_message: Callable[[Message], None]
+    on_end: Callable[[Process], None]
+    store: SessionStore | None = None
+
+
+class Cli:
+    """At most one process at a time; one caller at a time starts or ends it."""
+
+    def __init__(self, session_id: str, places: SessionPlaces, bill: Bill, log: PodLog, wiring: Wiring) -> None:
+        self.process: Process | None = None
+        self.fork_from: str | None = None
+        self.starts = 0
+        self._session_id = session_id
+        self._places = places
+        self._bill = bill
+        self._log = log
+        self._wiring = wiring
+        self._born = 0.0
+        self._changing = asyncio.Lock()
+        self._settings: SessionSettings | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the CLI, if it runs."""
+        return self.process.pid if self.process is not None else None
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether there is a process that can be asked."""
+        return self.process is not None and not self.process.ended
+
+    async def connected(self, settings: SessionSettings, starting: Callable[[], None]) -> Process:
+        """Return a live process; `starting` is called if one has to be started first. Raises ProcessDied."""
+        async with self._changing:
+            if self.process is not None and not self.process.ended:
+                return self.process
+            starting()
+            try:
+                self.process = await self._launched(settings)
+            except Exception as error:
+                self._log.emit("cliNotStarted", sessionId=self._session_id, error=type(error).__name__)
+                raise ProcessDied from error
+            self.starts, self._born, self._settings = self.starts + 1, time.monotonic(), settings
+            return self.process
+
+    async def release(self) -> None:
+        """End the process, if there is one."""
+        async with self._changing:
+            process, self.process = self.process, None
+            if process is not None:
+                await process.close()
+
+    def must_be_replaced(self, settings: SessionSettings, weight: Weight) -> str | None:
+        """Return why the process is to be replaced at the end of a turn, in a word; None if it is not."""
+        limits: SessionLimits = settings.limits
+        if weight.is_over(limits.recycle_memory):
+            return "memory"
+        if limits.recycle_age_seconds is not None and time.monotonic() - self._born > limits.recycle_age_seconds:
+            return "age"
+        return "settings" if self._settings not in (None, settings) else None
+
+    async def _launched(self, settings: SessionSettings) -> Process:
+        """Start a process and read its meter."""
+        options = await asyncio.to_thread(
+            launch.options,
+            settings.agent,
+            self._places,
+            self._session_id,
+            self._log.cli_stderr,
+            fork_from=self.fork_from,
+            store=self._wiring.store,
+        )
+        process = Process(options, self._wiring.on_message, self._wiring.on_end)
+        try:
+            await asyncio.wait_for(process.connect(), CONNECT_SECONDS)
+            self._bill.process_started(await process.meter())
+        except BaseException:
+            await process.close()
+            raise
+        return process

@@ -1,0 +1,67 @@
+"""How a session on a host stands, and who it is: what its host tells of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from agentrunner.events import EventLog as PodLog
+from agentrunner.serving.weights import Weight
+from agentsessions.api.base import Json
+from agentsessions.api.host import Origin, Phase, SessionFault
+from agentsessions.api.status import Transcript
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a session is."""
+
+    session_id: str
+    namespace: str
+    name: str
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a session has from its host: a log, how many messages may wait, and who is told of changes."""
+
+    log: PodLog
+    max_queued: int
+    on_change: Callable[[str], None]
+
+
+@dataclass(slots=True)
+class Standing:
+    """What changes while a session goes on. `put_away`: all of it is stored, and it takes no message."""
+
+    phase: Phase = Phase.SUSPENDED
+    fault: SessionFault | None = None
+    weight: Weight = field(default_factory=Weight)
+    activity: datetime | None = None
+    transcript: Transcript | None = None
+    interrupted: bool = False
+    put_away: bool = False
+    streams: int = 0
+
+    def blame(self, reason: str, message: str) -> None:
+        """Take note of what went wrong."""
+        self.fault = SessionFault(reason=reason, message=message, time=now())
+
+    def told(self) -> Json:
+        """Return it as a part of a HostSession."""
+        return {
+            "phase": self.phase,
+            "fault": self.fault,
+            "rss_bytes": self.weight.memory_bytes,
+            "cpu_seconds": self.weight.cpu_seconds,
+            "last_activity_time": self.activity,
+            "transcript": self.transcript,
+            "interrupted": self.interrupted,
+            "put_away": self.put_away,
+            "streams": self.streams,
+        }
+
+
+def now() -> datetime:
+    """Return the time in UTC."""
+    return datetime.now(UTC)

@@ -1,0 +1,83 @@
+"""`agentrunner store …`: check a session store, and look after what is in it.
+
+Exit codes: 0 good, 1 not, 2 bad arguments; of `forget` also 2 where another try cannot help.
+"""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from agentrunner.errors import InvalidInput
+
+TYPES = ("Redis", "Postgres", "S3", "Embedded", "Custom")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the commands and their arguments."""
+    commands = parser.add_subparsers(dest="action", required=True)
+    common = _common()
+    commands.add_parser(
+        "check", parents=[common], help="try the store out under a throw-away prefix; a line per contract"
+    )
+    listing = commands.add_parser("list", parents=[common], help="list the sessions under the prefix")
+    one = [
+        commands.add_parser("size", parents=[common], help="print the bytes of one session, with its subagents"),
+        commands.add_parser("delete", parents=[common], help="delete one session, with its subagents"),
+    ]
+    for command in (listing, *one):
+        command.add_argument("--project", help="project key, as in --project=-workspace; default: all that there are")
+    forgetting = commands.add_parser(
+        "forget", help="remove a session's conversation and archived workspace, by the settings that its host has"
+    )
+    for command in (*one, forgetting):
+        command.add_argument("session", help="session id")
+
+
+def _common() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--type", required=True, choices=TYPES)
+    common.add_argument("--prefix", required=True, help="`sessionStore.prefix`, a slash, and the namespace")
+    common.add_argument(
+        "--secrets", required=True, metavar="DIR", help="directory with a file for each key of the Secret"
+    )
+    common.add_argument("--bucket", help="S3: name of the bucket")
+    common.add_argument("--endpoint", help="S3: URL of the server; default: AWS")
+    common.add_argument("--region", help="S3: region that requests are signed for")
+    common.add_argument("--entry-point", metavar="MODULE:FACTORY", help="Custom: the factory")
+    return common
+
+
+def run(options: argparse.Namespace) -> int:
+    """Do what the arguments say; return the exit code."""
+    # Only now: the SDK takes a second to load, and `--help` should not wait for it.
+    from agentrunner.archive.errors import ArchiveError, ArchiveRefused
+    from agentrunner.keeping.forgetting import forget
+    from agentrunner.stores import administration, check, settings
+    from agentrunner.stores.base import StoreError, StoreRefused
+
+    try:
+        if options.action == "forget":
+            asyncio.run(forget(options.session, Path.cwd(), _say))
+            return 0
+        document = settings.from_arguments(options)
+        if options.action == "check":
+            return 0 if asyncio.run(check.check(document, _say)) else 1
+        actions: dict[str, Callable[..., Awaitable[int]]] = {
+            "list": administration.list_all,
+            "size": administration.size,
+            "delete": administration.delete,
+        }
+        return asyncio.run(administration.using(document, actions[options.action], options, _say))
+    except InvalidInput as error:
+        print(f"agentrunner store: {error}", file=sys.stderr)
+        return 2
+    except (StoreError, ArchiveError) as error:
+        print(f"agentrunner store: {error}", file=sys.stderr)
+        final = options.action == "forget" and isinstance(error, StoreRefused | ArchiveRefused)
+        return 2 if final else 1
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)

@@ -1,0 +1,311 @@
+"""Sessions that outlive their pods: kept in a store while they go on, found again by the next pod, never blank."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.host import Host, Json, Talk, texts
+from agent.model import Model, script
+from agentsessions.api.host import Scope
+
+pytestmark = pytest.mark.timeout(240)
+
+
+class Kept:
+    """A host whose sessions are kept in a store, which outlives its pods."""
+
+    def __init__(self, folder: Path, model: Model) -> None:
+        self.store = folder / "store"
+        secrets = folder / "secrets"
+        for place in (self.store, secrets, folder / "host"):
+            place.mkdir()
+        (secrets / "directory").write_text(str(self.store))
+        settings = {
+            "type": "Custom",
+            "prefix": "test/team",
+            "secrets": str(secrets),
+            "custom": {"entryPoint": "agent.filestore:factory"},
+        }
+        self.model = model
+        self.host = Host(folder / "host", model.url, store=settings)
+
+    def fault(self, name: str, value: str = "") -> Path:
+        """Have the store fail; unlink what this returns to mend it."""
+        path = self.store / name
+        path.write_text(value)
+        return path
+
+    def entries(self, session_id: str) -> list[Json]:
+        """Return what the store has of a conversation."""
+        found = list(self.store.glob(f"keys/*/{session_id}.jsonl"))
+        return [json.loads(line) for path in found for line in path.read_text().splitlines()]
+
+    async def another_pod(self) -> None:
+        """Lose the pod with its disk, and start the next."""
+        await self.host.vanish()
+        await self.host.start()
+
+
+@pytest.fixture
+async def kept(tmp_path: Path, model: Model) -> AsyncIterator[Kept]:
+    found = Kept(tmp_path, model)
+    await found.host.start()
+    try:
+        yield found
+    finally:
+        await found.host.destroy()
+
+
+def said(model: Model) -> str:
+    """Return all that the model was last sent."""
+    return json.dumps(model.bodies[-1]["messages"])
+
+
+async def put_away(talk: Talk, wait: str = "true") -> Json:
+    """Have the host put a session away; return its state then."""
+    status, body = await talk.host.json("POST", f"/sessions/{talk.session_id}/suspend?wait={wait}")
+    assert status == 202, body
+    return await talk.until(putAway=True)
+
+
+async def resumed(kept: Kept, talk: Talk, **known: Any) -> Talk:
+    """Give a session to the host as the operator does, with what status says of it."""
+    return await kept.host.give(talk.session_id, **known)
+
+
+def remembered(state: Json) -> Json:
+    """Return what status would remember of a session."""
+    return {"usage": state["usage"], "transcript": state["transcript"]}
+
+
+@pytest.mark.requirement("H03", "H04", "H12")
+async def test_a_conversation_sleeps_and_wakes_in_other_pods_with_all_of_its_history(kept: Kept) -> None:
+    talk = await kept.host.give()
+    state: Json = {}
+    for number in range(6):
+        seen = await talk.say(script({"text": f"answer {number}"}, around=f"question {number}"))
+        assert seen[-1].kind == "done"
+        assert seen[-1].data == {}
+        state = await put_away(talk, wait="false")
+        assert state["durable"] is True
+        status, problem = await talk.refused("too late")
+        assert (status, problem["type"].rpartition("/")[2]) == (503, "session-suspended")
+        await kept.another_pod()
+        talk = await resumed(kept, talk, **remembered(state))
+        assert (await talk.state())["beginning"] == "Resumed"
+        assert (await talk.state())["usage"] == state["usage"]
+    await talk.say(script({"text": "the end"}, around="the last question"))
+    sent = said(kept.model)
+    places = [sent.index(f"{word} {number}") for number in range(6) for word in ("question", "answer")]
+    assert places == sorted(places)
+    assert all(sent.count(f'"answer {number}"') == 1 for number in range(6))
+    asked = [body for body in kept.model.bodies if "question" in json.dumps(body["messages"][-1])]
+    assert len(asked) == 7
+    after = await talk.state()
+    price = Decimal(after["usage"]["costUsd"])
+    assert price > Decimal(state["usage"]["costUsd"])
+    assert after["usage"]["turns"] == 7
+
+
+@pytest.mark.requirement("H03", "H31")
+async def test_a_pod_that_is_lost_between_turns_loses_nothing_that_was_acknowledged(kept: Kept) -> None:
+    talk = await kept.host.give()
+    await talk.say(script({"tool": "Bash", "input": {"command": "echo heron"}}, {"text": "one {{toolResult}}"}))
+    before = await talk.state()
+    await kept.another_pod()
+    # The control plane may know less than the store: its figures are up to a minute old.
+    talk = await resumed(kept, talk)
+    state = await talk.state()
+    assert state["beginning"] == "Resumed"
+    assert state["usage"] == before["usage"]
+    assert state["transcript"]["entries"] >= before["transcript"]["entries"]
+    await talk.say(script({"text": "two"}))
+    assert "heron" in said(kept.model)
+
+
+@pytest.mark.requirement("H31")
+async def test_a_cut_turn_is_reported_and_its_message_never_sent_twice(kept: Kept) -> None:
+    talk = await kept.host.give()
+    await talk.say(script({"text": "first"}), **{"Idempotency-Key": "one"})
+    state = await talk.state()
+    gate = kept.store / "gate"
+    wait = script({"tool": "Bash", "input": {"command": f"touch {gate}; sleep 600"}})
+    cut = asyncio.create_task(talk.say(wait, **{"Idempotency-Key": "two"}))
+    async with asyncio.timeout(60):
+        while not gate.exists() or "sleep 600" not in json.dumps(kept.entries(talk.session_id)):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    await kept.another_pod()
+    with pytest.raises(Exception):  # noqa: B017, PT011 - however the client's library puts it
+        await cut
+    talk = await resumed(kept, talk, **remembered(state))
+    found = await talk.state()
+    assert (found["beginning"], found["interrupted"]) == ("Resumed", True)
+    async with talk.open("GET", "/events") as answer:
+        assert answer.headers["X-Agentsessions-Last-Turn"] == "interrupted"
+    status, problem = await talk.refused(wait, **{"Idempotency-Key": "two"})
+    assert (status, problem["type"].rpartition("/")[2]) == (409, "turn-interrupted")
+    asked = len(kept.model.bodies)
+    again = await talk.say("whatever", **{"Idempotency-Key": "one"})
+    assert [event.kind for event in again] == ["done"]
+    assert len(kept.model.bodies) == asked
+    await talk.say(script({"text": "third"}))
+    assert (await talk.state())["interrupted"] is False
+
+
+@pytest.mark.requirement("H31")
+async def test_a_cut_turn_goes_on_by_itself_where_that_is_asked_for(kept: Kept) -> None:
+    talk = await kept.host.give()
+    gate = kept.store / "gate"
+    wait = script({"tool": "Bash", "input": {"command": f"touch {gate}; sleep 600"}}, {"text": "went on"})
+    cut = asyncio.create_task(talk.say(wait))
+    async with asyncio.timeout(60):
+        while not gate.exists() or "sleep 600" not in json.dumps(kept.entries(talk.session_id)):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    await kept.another_pod()
+    with pytest.raises(Exception):  # noqa: B017, PT011
+        await cut
+    talk = await resumed(kept, talk, onInterruptedTurn="Continue")
+    state = await talk.until(interrupted=False, phase="Idle")
+    assert "Continue the task" in said(kept.model)
+    assert state["prompts"] == 2
+
+
+@pytest.mark.requirement("H30", "H31")
+async def test_a_store_that_is_down_costs_no_turn_and_is_caught_up_with(kept: Kept) -> None:
+    talk = await kept.host.give()
+    await talk.say(script({"text": "before"}))
+    down = kept.fault("down")
+    seen = await talk.say(script({"text": "meanwhile"}))
+    assert texts(seen) == ["meanwhile"]
+    assert seen[-1].data == {"transcriptDurable": False}
+    state = await talk.state()
+    assert (state["durable"], state["storeProblem"]) == (False, "StoreUnreachable")
+    await talk.host.json("POST", f"/sessions/{talk.session_id}/suspend")
+    async with asyncio.timeout(60):
+        while (await talk.state()).get("fault", {}).get("reason") != "StoreBehind":  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+    assert (await talk.state())["putAway"] is False
+    down.unlink()
+    await talk.until(durable=True)
+    assert "meanwhile" in json.dumps(kept.entries(talk.session_id))
+    seen = await talk.say(script({"text": "after"}))
+    assert seen[-1].data == {}
+    await kept.another_pod()
+    talk = await resumed(kept, talk)
+    await talk.say(script({"text": "end"}))
+    assert all(word in said(kept.model) for word in ("before", "meanwhile", "after"))
+
+
+@pytest.mark.requirement("H30", "H31")
+@pytest.mark.parametrize("how", ["lost", "emptied"])
+async def test_a_store_that_loses_what_it_took_gets_it_back(kept: Kept, how: str) -> None:
+    talk = await kept.host.give()
+    await talk.say(script({"text": "one"}))
+    if how == "lost":
+        lose = kept.fault("lose")
+        # A store that says yes and keeps nothing can only be found out, not mended, while it goes on so.
+        assert (await talk.say(script({"text": "two"})))[-1].kind == "done"
+        lose.unlink()
+    else:
+        for path in kept.store.glob("keys/*/*.jsonl"):
+            path.unlink()
+    assert (await talk.say(script({"text": "three"})))[-1].data == {}
+    assert (await talk.state())["storeRepairs"] >= 1
+    await kept.another_pod()
+    talk = await resumed(kept, talk)
+    await talk.say(script({"text": "end"}))
+    assert all(word in said(kept.model) for word in ("one", "three"))
+
+
+@pytest.mark.requirement("H03", "H30")
+@pytest.mark.parametrize(
+    ("how", "slug", "beginning"),
+    [
+        ("emptied", "transcript-missing", "Lost"),
+        ("shortened", "transcript-truncated", "Truncated"),
+        ("altered", "transcript-diverged", "Diverged"),
+    ],
+)
+async def test_a_conversation_that_is_not_whole_is_never_gone_on_with_in_silence(
+    kept: Kept, how: str, slug: str, beginning: str
+) -> None:
+    talk = await kept.host.give()
+    await talk.say(script({"text": "one"}))
+    await talk.say(script({"text": "two"}))
+    state = await put_away(talk)
+    (path,) = kept.store.glob(f"keys/*/{talk.session_id}.jsonl")
+    lines = path.read_text().splitlines(keepends=True)
+    if how == "emptied":
+        path.unlink()
+    else:
+        changed = lines[:-3] if how == "shortened" else [line.replace("cost-state", "other") for line in lines]
+        path.write_text("".join(changed))
+    await kept.another_pod()
+    asked = len(kept.model.bodies)
+    status, problem = await kept.host.activate(talk.session_id, **remembered(state))
+    assert (status, problem["type"].rpartition("/")[2]) == (409, slug)
+    again = await resumed(kept, talk, onMissingTranscript="StartFresh", **remembered(state))
+    assert (await again.state())["beginning"] == beginning
+    async with again.open("GET", "/events") as answer:
+        assert answer.headers["X-Agentsessions-Session"] == beginning.lower()
+    assert len(kept.model.bodies) == asked
+
+
+@pytest.mark.requirement("H03", "H30")
+async def test_a_store_that_cannot_be_asked_is_waited_for(kept: Kept) -> None:
+    talk = await kept.host.give()
+    await talk.say(script({"text": "one"}))
+    state = await put_away(talk)
+    down = kept.fault("down")
+    await kept.another_pod()
+    status, problem = await kept.host.activate(talk.session_id, **remembered(state))
+    assert status == 503
+    assert problem["type"].rpartition("/")[2] == "store-unreachable"
+    down.unlink()
+    assert (await (await resumed(kept, talk, **remembered(state))).state())["beginning"] == "Resumed"
+
+
+@pytest.mark.requirement("H12")
+async def test_a_fork_begins_with_a_copy_and_goes_its_own_way(kept: Kept) -> None:
+    talk = await kept.host.give()
+    await talk.say(script({"text": "shared past"}))
+    source = await put_away(talk)
+    fork = await kept.host.give(None, forkFrom=talk.session_id)
+    assert (await fork.state())["beginning"] == "Forked"
+    await fork.say(script({"text": "my own"}))
+    assert "shared past" in said(kept.model)
+    state = await put_away(fork)
+    assert state["usage"]["turns"] == 1
+    await kept.another_pod()
+    fork = await resumed(kept, fork, forkFrom=talk.session_id, **remembered(state))
+    assert (await fork.state())["beginning"] == "Resumed"
+    await fork.say(script({"text": "still mine"}))
+    assert all(word in said(kept.model) for word in ("shared past", "my own"))
+    talk = await resumed(kept, talk, **remembered(source))
+    await talk.say(script({"text": "the first goes on"}))
+    assert "shared past" in said(kept.model)
+    assert "my own" not in said(kept.model)
+
+
+@pytest.mark.requirement("H03")
+async def test_what_works_keeps_a_session_awake(kept: Kept) -> None:
+    talk = await kept.host.give()
+    assert (await talk.state())["idleSince"] is not None
+    async with talk.open("GET", "/events"):
+        await talk.until(streams=1)
+        status, problem = await talk.host.json("POST", f"/sessions/{talk.session_id}/suspend?wait=false")
+        assert (status, problem["type"].rpartition("/")[2]) == (409, "session-busy")
+        assert "idleSince" not in await talk.state()
+    await talk.until(streams=0)
+    await talk.say(script({"tool": "Bash", "input": {"command": "nohup sleep 8 >/dev/null 2>&1 &"}}, {"text": "x"}))
+    assert "idleSince" not in await talk.state()
+    async with asyncio.timeout(30):
+        while "idleSince" not in await talk.state():  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
+    token = talk.host.plane.token(Scope.WATCH)
+    assert (await talk.host.json("GET", "/sessions", token))[1]["sessions"][0]["idleSince"]
