@@ -1,9 +1,14 @@
-"""The command line: `python -m agentsessions run --config FILE`, and `crds --out DIR`, `docs --out DIR` for makers."""
+"""The command line: `python -m agentsessions run --config FILE`, `store …`, and `crds --out DIR`, `docs --out DIR`."""
 
 import argparse
+import importlib.util
 import json
+import runpy
 import sys
 from pathlib import Path
+
+RUNNER = "agentrunner"
+"""Program of the agent image, which brings the clients of session stores; the operator's image is without it."""
 
 
 def write_crds(out: Path) -> None:
@@ -30,6 +35,20 @@ def write_docs(out: Path) -> None:
     (out / "metrics.md").write_text(metrics_reference())
 
 
+def run_store(arguments: list[str]) -> int:
+    """Pass a command for a session store on to the agent image's program, where that is installed."""
+    if importlib.util.find_spec(RUNNER) is None or importlib.util.find_spec("claude_agent_sdk") is None:
+        print(
+            "agentsessions store: the agent runner is not installed here: run `agentrunner store` in the agent image, "
+            "or install agentsessions[agent]",
+            file=sys.stderr,
+        )
+        return 2
+    sys.argv = [RUNNER, "store", *arguments]
+    runpy.run_module(RUNNER, run_name="__main__", alter_sys=True)
+    return 0
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     top = argparse.ArgumentParser(prog="agentsessions", description=__doc__)
@@ -45,12 +64,18 @@ def parser() -> argparse.ArgumentParser:
     directory.add_argument("--config", type=Path, required=True)
     directory.add_argument("--port", type=int, default=9000, help="port of ext_authz on 127.0.0.1")
     directory.add_argument("--status-port", type=int, default=9001, help="port of /healthz, /readyz and /metrics")
+    commands.add_parser(
+        "store", help="check a session store, or look after what is in it: store --help", add_help=False
+    )
     return top
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; return its exit code."""
-    options = parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    if given[:1] == ["store"]:
+        return run_store(given[1:])
+    options = parser().parse_args(given)
     if options.command == "crds":
         write_crds(options.out)
         return 0

@@ -31,7 +31,7 @@ sessions = Gauge(
 )
 start_seconds = Histogram(
     "agentsessions_session_start_duration_seconds",
-    "Time from the session's creation until its agent ran.",
+    "Time from the session's creation until its agent ran; not of Hybrid ones, which may sleep for days before.",
     buckets=_START_BUCKETS,
     registry=REGISTRY,
 )
@@ -47,7 +47,7 @@ attempts_failed = Counter(
 )
 tokens = Counter(
     "agentsessions_tokens_total",
-    "Tokens of sessions: of Ephemeral ones when they finish, of LongRunning ones whenever their status is written.",
+    "Tokens of sessions: of Ephemeral ones when they finish, of others whenever their status is written.",
     ["namespace", "kind"],
     registry=REGISTRY,
 )
@@ -62,7 +62,7 @@ turns = Counter(
 )
 placements = Counter(
     "agentsessions_placements_total",
-    "LongRunning sessions that were given a host: their first one, or another after theirs was lost or full.",
+    "Sessions that were given a host of a pool: their first one, or another after they slept or theirs was lost.",
     ["outcome"],
     registry=REGISTRY,
 )
@@ -76,6 +76,54 @@ activation_seconds = Histogram(
     "agentsessions_activation_duration_seconds",
     "Time that a host took to accept a session.",
     buckets=_PASS_BUCKETS,
+    registry=REGISTRY,
+)
+wakes = Counter(
+    "agentsessions_wakes_total",
+    "Sessions that were woken, by what was to take them: own-pod or pool.",
+    ["outcome"],
+    registry=REGISTRY,
+)
+wake_seconds = Histogram(
+    "agentsessions_wake_duration_seconds",
+    "Time from the status that says that a session wakes to the one that says that it runs, by the operator's clock.",
+    buckets=_START_BUCKETS,
+    registry=REGISTRY,
+)
+oldest_wake = Gauge(
+    "agentsessions_oldest_wake_timestamp_seconds",
+    "Since when the session wakes that has been at it for longest; 0 if none does.",
+    registry=REGISTRY,
+)
+put_aways = Counter(
+    "agentsessions_put_aways_total", "Sessions that were put away: stored, and their pod given up.", registry=REGISTRY
+)
+put_aways_refused = Counter(
+    "agentsessions_put_aways_refused_total",
+    "Sessions that a host did not put away when it was asked to; Busy is no fault.",
+    ["reason"],
+    registry=REGISTRY,
+)
+not_durable = Gauge(
+    "agentsessions_transcripts_not_durable",
+    "Sessions of which the session store lacks something, by the reason of their TranscriptDurable condition.",
+    ["namespace", "reason"],
+    registry=REGISTRY,
+)
+resumes = Counter(
+    "agentsessions_resumes_total",
+    "Conversations that a host took up, or refused to, by the reason of the session's Resumed condition.",
+    ["outcome"],
+    registry=REGISTRY,
+)
+turns_interrupted = Counter(
+    "agentsessions_turns_interrupted_total",
+    "Turns that a lost pod cut, as they were found when the conversation was taken up.",
+    registry=REGISTRY,
+)
+store_repairs = Counter(
+    "agentsessions_store_repairs_total",
+    "Transcripts of which a session store had lost something, and which were written anew.",
     registry=REGISTRY,
 )
 host_streams = Gauge("agentsessions_host_streams_connected", "Hosts whose events are followed.", registry=REGISTRY)
@@ -109,6 +157,14 @@ pool_capacity = Gauge(
 build_info = Gauge("agentsessions_build_info", "Version of the operator; always 1.", ["version"], registry=REGISTRY)
 
 _KNOWN_REASONS = frozenset({*Reason, *ReportReason, "Unknown"})
+_FOUND = (
+    Reason.TRANSCRIPT_FOUND,
+    Reason.TRANSCRIPT_MISSING,
+    Reason.TRANSCRIPT_TRUNCATED,
+    Reason.TRANSCRIPT_DIVERGED,
+)
+for _outcome in _FOUND:  # from 0 on: Prometheus sees no increase in a series that begins with 1
+    resumes.labels(_outcome)
 
 
 def known(reason: str) -> str:

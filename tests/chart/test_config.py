@@ -146,6 +146,35 @@ def test_every_value_for_the_directory_reaches_it() -> None:
     }
 
 
+@pytest.mark.requirement("K03", "H37")
+def test_envoy_has_no_opinion_on_where_a_session_is() -> None:
+    """No hash of its own, no balancing, no host that it was not given with the very request."""
+    files = helm.named(helm.template(), "ConfigMap", f"{FULLNAME}-gateway")["data"]
+    assert "hash_policy" not in files["envoy.yaml"]
+    clusters = {one["name"]: one for one in yaml.safe_load(files["envoy.yaml"])["static_resources"]["clusters"]}
+    assert {name for name, one in clusters.items() if "lb_policy" in one} == {"hosts"}
+    hosts = clusters["hosts"]
+    assert (hosts["type"], hosts["lb_policy"]) == ("ORIGINAL_DST", "CLUSTER_PROVIDED")
+    # Dynamic metadata, which no client can write; a header could be.
+    assert set(hosts["original_dst_lb_config"]) == {"metadata_key"}
+
+
+@pytest.mark.requirement("H25")
+def test_no_clock_of_envoys_ends_a_stream_that_lives() -> None:
+    """Hosts send a sign of life every 15 seconds; Envoy's patience with silence is far longer than that."""
+    files = helm.named(helm.template(), "ConfigMap", f"{FULLNAME}-gateway")["data"]
+    (listener,) = [
+        one for one in yaml.safe_load(files["envoy.yaml"])["static_resources"]["listeners"] if one["name"] == "clients"
+    ]
+    connections = listener["filter_chains"][0]["filters"][0]["typed_config"]
+    routes = [one["route"] for one in connections["route_config"]["virtual_hosts"][0]["routes"] if "route" in one]
+    assert {route["timeout"] for route in routes} == {"0s"}
+    assert {route["idle_timeout"] for route in routes} == {connections["stream_idle_timeout"]} == {"3600s"}
+    assert not {"max_stream_duration", "request_timeout"} & set(connections)
+    # What was sent is not sent again.
+    assert {route["retry_policy"]["retry_on"] for route in routes} == {"connect-failure"}
+
+
 @pytest.mark.parametrize("changed", [{"holdSeconds": 5}, {"trustedHops": 1}], ids=["directory", "envoy"])
 def test_a_changed_configuration_replaces_the_gateways(changed: dict[str, Any]) -> None:
     def checksum(values: dict[str, Any]) -> str:

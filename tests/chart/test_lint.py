@@ -12,6 +12,7 @@ VALUES = [
     pytest.param(["egress.enabled=true", "egress.credential.secretRef.name=model-key"], id="egress"),
     pytest.param(["watchNamespaces={team-a,team-b}"], id="namespaced"),
     pytest.param(["gateway.enabled=false"], id="no-gateway"),
+    pytest.param(["embeddedStore.enabled=true"], id="embedded-store"),
     pytest.param(
         [
             "gateway.tls.secretName=gateway-tls",

@@ -56,6 +56,9 @@ def test_alerts_name_outcomes_and_reasons_that_exist() -> None:
     labels = " ".join(rule["expr"] for rule in rules())
     assert set(re.findall(r'outcome="(\w+)"', labels)) == {"error"}
     assert set(re.findall(r'reason="(\w+)"', labels)) == {"ModelAuthenticationFailed"}
+    (found,) = re.findall(r'outcome=~"([\w|]+)"', labels)
+    told = {sample.labels["outcome"] for sample in samples("agentsessions_resumes")}
+    assert set(found.split("|")) == told - {"TranscriptFound"}
 
 
 def test_alerts_and_dashboard_name_states_of_hosts_that_are_told() -> None:
@@ -81,6 +84,32 @@ def test_a_pool_has_an_alert_for_no_host_and_one_for_hardly_any_room() -> None:
     }
     for rule in found.values():
         assert "{{ $labels.exported_namespace }}/{{ $labels.pool }}" in rule["annotations"]["summary"]
+
+
+def test_sessions_that_sleep_have_alerts_for_what_could_cost_a_conversation_or_a_wait() -> None:
+    found = {rule["alert"]: (rule.get("for"), rule["labels"]["severity"]) for rule in rules()}
+    wanted = {
+        "AgentSessionsTranscriptNotDurable": ("5m", "critical"),
+        "AgentSessionsConversationsNotWhole": (None, "critical"),
+        "AgentSessionsWakesSlow": ("15m", "warning"),
+        "AgentSessionsWakeStuck": (None, "warning"),
+        "AgentSessionsStoreRepairs": (None, "warning"),
+    }
+    assert wanted.items() <= found.items()
+
+
+def test_how_slow_a_wake_may_be_is_the_users_choice() -> None:
+    for chosen, text in (({}, "30"), ({"slowWakeSeconds": 7}, "7")):
+        rule = {"prometheusRule": {"enabled": True, **chosen}}
+        (made,) = helm.of_kind(helm.template({"metrics": rule}, apis=[API]), "PrometheusRule")
+        (slow,) = [one for one in made["spec"]["groups"][0]["rules"] if one["alert"] == "AgentSessionsWakesSlow"]
+        assert slow["expr"].endswith(f"> {text}")
+        assert f"more than {text} seconds" in slow["annotations"]["description"]
+
+
+def test_panels_that_speak_of_an_alert_name_one_that_there_is() -> None:
+    named = set(re.findall(r"(Agent\w+) fires", " ".join(panel["description"] for panel in dashboard()["panels"])))
+    assert {"AgentPoolNearlyFull", "AgentSessionsWakesSlow"} <= named <= {rule["alert"] for rule in rules()}
 
 
 def test_panels_have_numbers_of_their_own_and_do_not_overlap() -> None:

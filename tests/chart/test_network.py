@@ -73,10 +73,11 @@ def test_agents_of_watched_namespaces_only_are_reached(name: str) -> None:
 
 
 def test_a_policy_selects_the_pods_that_it_is_about() -> None:
-    manifests = helm.template(helm.with_egress())
+    manifests = helm.template(helm.with_egress() | {"embeddedStore": {"enabled": True}})
+    makers = [*helm.of_kind(manifests, "Deployment"), *helm.of_kind(manifests, "StatefulSet")]
+    selectors = {maker["metadata"]["name"]: maker["spec"]["selector"] for maker in makers}
     for made in helm.of_kind(manifests, "NetworkPolicy"):
-        pods = helm.named(manifests, "Deployment", made["metadata"]["name"])["spec"]
-        assert made["spec"]["podSelector"] == pods["selector"]
+        assert made["spec"]["podSelector"] == selectors[made["metadata"]["name"]]
 
 
 @pytest.mark.requirement("H24")

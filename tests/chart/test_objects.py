@@ -22,6 +22,7 @@ EVERYTHING = helm.with_egress() | {
         "dashboard": {"enabled": True},
     },
     "gateway": {"ingress": {"enabled": True, "host": "agents.example.com", "tlsSecretName": "ingress-tls"}},
+    "embeddedStore": {"enabled": True},
 }
 
 
@@ -29,6 +30,12 @@ def key(manifest: helm.Manifest) -> tuple[str, str, str]:
     """Return what makes an object unique in a cluster."""
     metadata = manifest["metadata"]
     return manifest["kind"], metadata.get("namespace", ""), metadata["name"]
+
+
+def makers(manifests: list[helm.Manifest]) -> dict[str, helm.Manifest]:
+    """Return what makes pods, by name."""
+    found = [*helm.of_kind(manifests, "Deployment"), *helm.of_kind(manifests, "StatefulSet")]
+    return {manifest["metadata"]["name"]: manifest for manifest in found}
 
 
 def test_every_namespaced_object_says_its_namespace() -> None:
@@ -47,14 +54,14 @@ def test_every_object_has_the_recommended_labels_and_the_users_own() -> None:
 
 
 def test_no_pod_of_the_release_passes_for_an_agent() -> None:
-    for deployment in helm.of_kind(helm.template(EVERYTHING), "Deployment"):
-        assert deployment["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "Helm"
+    for maker in makers(helm.template(EVERYTHING)).values():
+        assert maker["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "Helm"
 
 
 def test_selectors_do_not_change_with_version_or_common_labels() -> None:
     manifests = helm.template(EVERYTHING | {"commonLabels": {"cost": "42"}})
-    for deployment in helm.of_kind(manifests, "Deployment"):
-        assert set(deployment["spec"]["selector"]["matchLabels"]) == {
+    for maker in makers(manifests).values():
+        assert set(maker["spec"]["selector"]["matchLabels"]) == {
             f"app.kubernetes.io/{name}" for name in ("name", "instance", "component")
         }
 
@@ -91,7 +98,7 @@ def test_two_releases_of_one_name_share_nothing_but_the_crds() -> None:
             {
                 (kind, name)
                 for kind in ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
-                for name in (CLUSTER_NAME, f"{CLUSTER_NAME}.hosts")
+                for name in (CLUSTER_NAME, *(f"{CLUSTER_NAME}.{one}" for one in ("hosts", "sessions", "gateway")))
             },
         ),
         ({"serviceAccount": {"create": False, "name": "mine"}}, {("ServiceAccount", FULLNAME)}),
@@ -104,7 +111,15 @@ def test_two_releases_of_one_name_share_nothing_but_the_crds() -> None:
         ),
         (
             {"gateway": {"enabled": False}},
-            {("ClusterRole", f"{CLUSTER_NAME}.gateway"), ("ClusterRoleBinding", f"{CLUSTER_NAME}.gateway")}
+            {
+                (kind, f"{CLUSTER_NAME}.gateway")
+                for kind in (
+                    "ClusterRole",
+                    "ClusterRoleBinding",
+                    "ValidatingAdmissionPolicy",
+                    "ValidatingAdmissionPolicyBinding",
+                )
+            }
             | {
                 (kind, GATEWAY)
                 for kind in (
@@ -154,14 +169,15 @@ def test_oidc_without_a_provider_says_what_is_missing(missing: str) -> None:
 def test_services_lead_to_ports_of_the_pods_that_they_select() -> None:
     manifests = helm.template(EVERYTHING)
     for service in helm.of_kind(manifests, "Service"):
-        pods = helm.named(manifests, "Deployment", service["metadata"]["name"])["spec"]
+        pods = makers(manifests)[service["metadata"]["name"]]["spec"]
         assert service["spec"]["selector"] == pods["selector"]["matchLabels"]
         named = {port["name"] for one in pods["template"]["spec"]["containers"] for port in one.get("ports", [])}
         assert {port["targetPort"] for port in service["spec"]["ports"]} <= named
 
 
-def test_nothing_of_the_proxy_is_made_by_default() -> None:
-    assert not [m for m in helm.template() if m["metadata"]["name"].endswith("egress")]
+@pytest.mark.parametrize("name", ["egress", "embedded-store"])
+def test_what_has_to_be_switched_on_is_not_made_by_default(name: str) -> None:
+    assert not [m for m in helm.template() if m["metadata"]["name"].endswith(name)]
 
 
 def test_a_single_proxy_has_no_disruption_budget_that_would_block_a_drain() -> None:

@@ -9,19 +9,21 @@ import yaml
 from chart import helm
 
 FULLNAME = f"{helm.RELEASE}-agentsessions"
-PODS = (FULLNAME, f"{FULLNAME}-egress", f"{FULLNAME}-gateway", f"{FULLNAME}-test")
-GATEWAY = {"gateway": {"tls": {"secretName": "gateway-tls"}}}
+STORE = f"{FULLNAME}-embedded-store"
+PODS = (FULLNAME, STORE, f"{FULLNAME}-egress", f"{FULLNAME}-gateway", f"{FULLNAME}-test")
+MORE = {"gateway": {"tls": {"secretName": "gateway-tls"}}, "embeddedStore": {"enabled": True}}
 
 
 @cache
 def manifests() -> tuple[helm.Manifest, ...]:
     """Return the release with everything that makes a pod."""
-    return tuple(helm.template(helm.with_egress(upstream={"caConfigMap": {"name": "authorities"}}) | GATEWAY))
+    return tuple(helm.template(helm.with_egress(upstream={"caConfigMap": {"name": "authorities"}}) | MORE))
 
 
 def pod_specs() -> dict[str, dict[str, Any]]:
     """Return the pod specs of the release by the name of what makes them."""
-    specs = {m["metadata"]["name"]: m["spec"]["template"]["spec"] for m in helm.of_kind(manifests(), "Deployment")}
+    makers = [*helm.of_kind(manifests(), "Deployment"), *helm.of_kind(manifests(), "StatefulSet")]
+    specs = {m["metadata"]["name"]: m["spec"]["template"]["spec"] for m in makers}
     return specs | {m["metadata"]["name"]: m["spec"] for m in helm.of_kind(manifests(), "Pod")}
 
 
@@ -92,6 +94,8 @@ def test_the_directorys_token_is_the_one_that_a_pod_gets_by_default() -> None:
 
 def test_a_secret_is_mounted_by_the_one_container_that_needs_it() -> None:
     assert mounters("secret") == {
+        (FULLNAME, "operator", STORE),
+        (STORE, "valkey", STORE),
         (f"{FULLNAME}-egress", "envoy", "model-key"),
         (f"{FULLNAME}-gateway", "directory", f"{FULLNAME}-signing-key"),
         (f"{FULLNAME}-gateway", "envoy", "gateway-tls"),
@@ -106,11 +110,11 @@ def test_secrets_are_whole_directories_that_only_their_group_reads() -> None:
             assert secret["defaultMode"] == 0o440
 
 
-def test_whatever_a_container_mounts_but_scratch_space_is_read_only() -> None:
+def test_whatever_a_container_mounts_but_scratch_space_and_claims_is_read_only() -> None:
     for spec in pod_specs().values():
-        scratch = {volume["name"] for volume in spec.get("volumes", []) if "emptyDir" in volume}
+        given = {volume["name"] for volume in spec.get("volumes", []) if "emptyDir" not in volume}
         for mount in (mount for one in spec["containers"] for mount in one.get("volumeMounts", [])):
-            assert mount["name"] in scratch or mount["readOnly"] is True
+            assert mount["name"] not in given or mount["readOnly"] is True
 
 
 def test_the_containers_of_a_pod_share_no_scratch_space() -> None:

@@ -10,7 +10,7 @@ FULLNAME = f"{helm.RELEASE}-agentsessions"
 CLUSTER_NAME = f"{FULLNAME}.{helm.NAMESPACE}"
 GROUP = "agentsessions.dev"
 ALLOWED = {
-    (GROUP, "agentsessions"): {"get", "list", "watch", "delete"},
+    (GROUP, "agentsessions"): {"get", "list", "watch", "delete", "patch"},
     (GROUP, "agenttemplates"): {"get", "list", "watch"},
     (GROUP, "agentpools"): {"get", "list", "watch"},
     (GROUP, "agentsessions/status"): {"get", "patch"},
@@ -36,6 +36,7 @@ REVIEWS = {
 }
 SEEN_BY_GATEWAY = {
     (GROUP, "agentsessions"): {"get", "list", "watch"},
+    (GROUP, "agentsessions/status"): {"patch"},
     (GROUP, "agentpools"): {"get", "list", "watch"},
     ("", "pods"): {"get", "list", "watch"},
 }

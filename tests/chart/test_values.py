@@ -55,6 +55,11 @@ REFUSED = [
     ({"gateway": {"service": {"type": "ExternalName"}}}, "at '/gateway/service/type': value must be one of"),
     ({"gateway": {"tls": {"crt": "x"}}}, "at '/gateway/tls': additional properties 'crt' not allowed"),
     ({"networkPolicy": {"apiServer": {"ports": []}}}, "at '/networkPolicy/apiServer/ports'"),
+    ({"metrics": {"prometheusRule": {"slowWakeSeconds": 0}}}, "at '/metrics/prometheusRule/slowWakeSeconds': minimum"),
+    ({"embeddedStore": {"password": "p"}}, "at '/embeddedStore': additional properties 'password' not allowed"),
+    ({"embeddedStore": {"existingSecret": "My_Secret"}}, "at '/embeddedStore/existingSecret'"),
+    ({"embeddedStore": {"storage": "1 GB"}}, "at '/embeddedStore/storage'"),
+    ({"embeddedStore": {"maxMemory": "256Mi; id"}}, "at '/embeddedStore/maxMemory'"),
 ]
 
 
@@ -102,13 +107,13 @@ def example(node: dict[str, Any]) -> Any:
     if kind == "array":
         return [example(node["items"])]
     if kind == "string":
-        return next(text for text in ("a", "10.0.0.0/8", "http://a") if fits(node, text))
+        return next(text for text in ("a", "aaa", "a:a", "10.0.0.0/8", "http://a") if fits(node, text))
     return node.get("minimum", 1) if kind == "integer" else True
 
 
 def fits(node: dict[str, Any], text: str) -> bool:
-    """Return whether a string fits its pattern."""
-    return re.search(node.get("pattern", ""), text) is not None
+    """Return whether a string fits its pattern and its least length."""
+    return len(text) >= node.get("minLength", 0) and re.search(node.get("pattern", ""), text) is not None
 
 
 def key_lines(node: yaml.Node | None, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], int]]:

@@ -50,6 +50,7 @@ EVENTS = Resource("events.k8s.io/v1", "events")
 POLICIES = Resource("networking.k8s.io/v1", "networkpolicies")
 ENDPOINTS = Resource("discovery.k8s.io/v1", "endpointslices")
 DEPLOYMENTS = Resource("apps/v1", "deployments")
+AUTOSCALERS = Resource("autoscaling/v2", "horizontalpodautoscalers")
 
 _KINDS = {
     "AgentSession": SESSIONS,
@@ -63,6 +64,7 @@ _KINDS = {
     "ResourceQuota": QUOTAS,
     "Deployment": DEPLOYMENTS,
     "Service": SERVICES,
+    "HorizontalPodAutoscaler": AUTOSCALERS,
 }
 
 

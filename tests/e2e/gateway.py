@@ -2,6 +2,7 @@
 
 import json
 import urllib.request
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -126,11 +127,23 @@ class Gateway:
         path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token"
         return str(self.api.request("POST", path, body=body)["status"]["token"])
 
-    def metrics(self) -> list[Sample]:
-        """Return the samples of all directories."""
+    def envoys(self) -> list[Sample]:
+        """Return the samples of all Envoys."""
+        return self._samples(8081)
+
+    def decisions(self) -> Counter[str]:
+        """Return how often the directories have decided what."""
+        name = "agentsessions_directory_decisions_total"
+        out: Counter[str] = Counter()
+        for one in self._samples(9001):
+            if one.name == name:
+                out[one.labels["outcome"]] += int(one.value)
+        return out
+
+    def _samples(self, port: int) -> list[Sample]:
         out: list[Sample] = []
         for pod in self.urls:
-            with forwarded(self.terminal, NAMESPACE, pod, 9001) as url:
+            with forwarded(self.terminal, NAMESPACE, pod, port) as url:
                 out += parse_metrics(fetch(f"{url}/metrics"))
         return out
 

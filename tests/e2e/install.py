@@ -29,7 +29,7 @@ _VERSION = "agentsessions.dev/image-version"
 
 def build_images() -> Images:
     """Build what has changed of all images that tests run; raises ImageError."""
-    names = (*DEPLOYED, "byo")
+    names = (*DEPLOYED, "stores", "byo")
     archives = dict(zip(names, build_archives(names), strict=True))
     return Images(archives, os.environ.get(REGISTRY, "").rstrip("/") or OWN_PREFIX)
 
@@ -48,6 +48,11 @@ def values(images: Images) -> Json:
         "agentImage": {"repository": images.repository("agent"), "tag": images.tag},
         "podAnnotations": {_VERSION: images.version("operator")},
         "gateway": gateway(images),
+        "embeddedStore": {
+            "enabled": True,
+            "image": {"repository": images.repository("stores"), "tag": images.tag},
+            "podAnnotations": {_VERSION: images.version("stores")},
+        },
         "defaults": {
             "modelEndpoint": {"baseUrl": BASE_URL, "egress": [peer]},
             "agent": {"maxTurns": CHART_MAX_TURNS},

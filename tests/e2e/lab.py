@@ -128,6 +128,14 @@ class Lab:
         assert pod is not None
         return pod
 
+    def wait_restarted(self, pod: str) -> None:
+        """Wait until a pod's container was started anew and is ready."""
+
+        def holds(thing: Json | None) -> bool:
+            return is_ready(thing) and thing is not None and thing["status"]["containerStatuses"][0]["restartCount"] > 0
+
+        wait_for(self.api, PODS, self.namespace, pod, holds, "its container's restart")
+
     def at_gate(self, name: str = "task", gate: str = "/tmp/go") -> str:
         """Wait until the session's agent has come to its gate; return the pod's name."""
         pod = self.running(name)
@@ -141,6 +149,10 @@ class Lab:
     def model_requests(self, session: Json) -> int:
         """Return how many model calls the stand-in has answered for a session."""
         return model_requests(self.terminal, self.api, str(session["metadata"]["uid"]))
+
+    def model_heard(self, session: Json) -> list[str]:
+        """Return digests of all prompts in the last request of a session, in order."""
+        return list(model_seen(self.terminal, self.api, str(session["metadata"]["uid"])).get("prompts", []))
 
 
 def gated(command: str = "true", gate: str = "/tmp/go") -> Json:
@@ -156,11 +168,17 @@ def is_finished(session: Json) -> bool:
 
 def model_requests(terminal: Terminal, api: Api, session_id: str) -> int:
     """Return how many model calls of a session the stand-in has seen."""
+    return int(model_seen(terminal, api, session_id).get("requests", 0))
+
+
+def model_seen(terminal: Terminal, api: Api, session_id: str) -> Json:
+    """Return what the stand-in has seen of a session: counts, and digests of the prompts of its last request."""
     name = manifests.STAND_IN_NAMESPACE
     pod = api.list(PODS, name, labelSelector="app=model-standin")[0]["metadata"]["name"]
     fetch = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8080/_requests').read().decode())"
     seen = json.loads(terminal.execute(name, str(pod), manifests.SERVER_PYTHON, "-c", fetch))
-    return int(seen["sessions"].get(session_id, {}).get("requests", 0))
+    found: Json = seen["sessions"].get(session_id, {})
+    return found
 
 
 Labs = Callable[..., AbstractContextManager[Lab]]

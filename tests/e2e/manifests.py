@@ -73,6 +73,16 @@ def lasting(namespace: str, name: str, pool: str = "chat", **spec: Any) -> Json:
     }
 
 
+def hybrid(namespace: str, name: str, **spec: Any) -> Json:
+    """Return a Hybrid AgentSession."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "AgentSession",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"pattern": "Hybrid", **spec},
+    }
+
+
 def account(namespace: str, name: str) -> Json:
     """Return a ServiceAccount."""
     return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": namespace}}
@@ -86,6 +96,23 @@ def editor(namespace: str, account: str) -> Json:
         "metadata": {"name": account, "namespace": namespace},
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "edit"},
         "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": namespace}],
+    }
+
+
+def autoscaler(namespace: str, pool: str, least: int, most: int) -> Json:
+    """Return a HorizontalPodAutoscaler of a pool."""
+    target = {"apiVersion": API_VERSION, "kind": "AgentPool", "name": pool}
+    memory = {"name": "memory", "target": {"type": "Utilization", "averageUtilization": 80}}
+    return {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": pool, "namespace": namespace},
+        "spec": {
+            "scaleTargetRef": target,
+            "minReplicas": least,
+            "maxReplicas": most,
+            "metrics": [{"type": "Resource", "resource": memory}],
+        },
     }
 
 

@@ -50,6 +50,18 @@ class Stage:
         """Apply a session."""
         return self.lab.api.apply(manifests.lasting(self.lab.namespace, name, pool, **spec))
 
+    def hybrid(self, name: str, **spec: Any) -> Json:
+        """Apply a Hybrid session and wait until it sleeps."""
+        self.lab.api.apply(manifests.hybrid(self.lab.namespace, name, **spec))
+        return self.lab.reason(name, "Asleep")
+
+    def asleep(self, name: str) -> Json:
+        """Wait until a session sleeps and its pods are gone; return it."""
+        found = self.lab.reason(name, "Asleep")
+        for pod in self.lab.pods(found):
+            self.lab.gone_pod(pod)
+        return found
+
     def running(self, *names: str) -> dict[str, Json]:
         """Wait until sessions are on their hosts; return them by name."""
         return {name: self.lab.reason(name, "Running") for name in names}
@@ -90,6 +102,11 @@ def _is_ready(pool: Json) -> bool:
     return condition(pool, "Ready").get("status") == "True" and pool["status"].get("observedGeneration") == pool[
         "metadata"
     ].get("generation")
+
+
+def is_elsewhere(pod_uid: str) -> Callable[[Json], bool]:
+    """Return a test that a session has a pod, and not that one; it has none while it is placed anew."""
+    return lambda session: bool(session["status"].get("host", {}).get("podUID", pod_uid) != pod_uid)
 
 
 def places(sessions: dict[str, Json]) -> dict[str, str]:

@@ -1,14 +1,18 @@
 """The API server saturates first, so writes are counted: by the API server's own metrics, not by ours."""
 
+import asyncio
+import time
 from collections import Counter
 
 import pytest
 
 from e2e import audit
-from e2e.api import EVENTS, NAMESPACES, PODS, Api, Json
+from e2e.api import EVENTS, NAMESPACES, PODS, SESSIONS, Api, Json
 from e2e.audit import AuditLog, Key
+from e2e.gateway import Gateway
 from e2e.lab import Lab, gated
 from e2e.manifests import say
+from e2e.stage import Stage
 from e2e.waiting import wait_for
 
 SESSIONS_AT_ONCE = 10
@@ -95,6 +99,26 @@ def test_the_first_session_of_a_namespace_makes_the_shared_policy(lab: Lab, api:
     writes = _ours(before, audit.request_totals(api), _events(lab))
     assert writes["policies"] == 1
     assert sum(writes.values()) - writes["policies"] - writes["pods deleted"] <= BUDGET, writes
+
+
+@pytest.mark.requirement("K01", "K02")
+async def test_a_session_that_is_talked_to_costs_a_write_a_minute_at_most(lab: Lab, gateway: Gateway) -> None:
+    stage = Stage.built(lab, gateway)
+    await asyncio.to_thread(lambda: stage.pool(replicas=1, sessionsPerHost=1))
+    stage.session("chatty")
+    await asyncio.to_thread(stage.running, "chatty")
+    version, began = lab.session("chatty")["metadata"]["resourceVersion"], time.monotonic()
+    for number in range(10):
+        await stage.client("chatty").say(say(f"answer {number}"))
+    took = time.monotonic() - began
+    query = {"resourceVersion": version, "fieldSelector": "metadata.name=chatty"}
+    seen = await asyncio.to_thread(lambda: list(lab.api.watch(SESSIONS, lab.namespace, 3, **query)))
+    assert len([event for event, _ in seen if event == "MODIFIED"]) <= 1 + took // 60
+    found = await asyncio.to_thread(
+        lab.until, "chatty", lambda s: s["status"].get("usage", {}).get("turns") == 10, "all of its turns", 120
+    )
+    assert float(found["status"]["usage"]["costUsd"]) > 0
+    assert found["status"]["lastActivityTime"]
 
 
 @pytest.mark.requirement("K02")

@@ -34,6 +34,11 @@ class Installation:
         """The user name of the operator's service account."""
         return f"system:serviceaccount:{self.namespace}:{RELEASE}-agentsessions"
 
+    @property
+    def gateway(self) -> str:
+        """The user name of the gateway's service account."""
+        return f"{self.user}-gateway"
+
 
 def access_objects(namespace: str, *settings: str) -> list[helm.Manifest]:
     """Return what the chart renders about permissions and admission; nothing that starts a pod."""

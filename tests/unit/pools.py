@@ -48,7 +48,7 @@ def build(
     """Return the StatefulSet of a pool, with the name of the Secret that belongs to it."""
     pool = pool or a_pool()
     settings, size = settings_of(template), host_size(pool.spec)
-    secret = host_secret(pool, settings, size)["metadata"]["name"]
+    secret = host_secret(pool, settings, size, config)["metadata"]["name"]
     return hosts(pool, settings, size, replicas, secret, policy, config)
 
 
@@ -78,7 +78,7 @@ def variables(made: Json) -> dict[str, Json]:
 
 def secret_of(pool: AgentPool, template: TemplateFields | None = None) -> Json:
     """Return the pool's Secret."""
-    return host_secret(pool, settings_of(template), host_size(pool.spec))
+    return host_secret(pool, settings_of(template), host_size(pool.spec), WITH_GATEWAY)
 
 
 def document(secret: Json) -> HostDocument:

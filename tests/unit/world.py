@@ -21,6 +21,8 @@ from unit import kubelet
 from unit.make import NAMESPACE, NOW, stamp
 
 WRITES = frozenset({"POST", "PATCH", "DELETE"})
+GATEWAYS = "lastRequestTime"
+"""The one field of a session's status that the gateway writes, and the operator leaves alone."""
 
 
 class Crash(BaseException):
@@ -76,6 +78,12 @@ class World:
         """Apply an object or a status."""
         name = manifest["metadata"]["name"]
         return self._serve("PATCH", kind, name, lambda: self._applied(kind, manifest, subresource))
+
+    async def merge(
+        self, kind: Kind, namespace: str, name: str, patch: Json, *, manager: str, subresource: str = ""
+    ) -> Json:
+        """Merge a patch into an object or a subresource."""
+        return self._serve("PATCH", kind, name, lambda: self._merged(kind, namespace, name, patch, subresource))
 
     async def delete(self, kind: Kind, namespace: str, name: str, **preconditions: str) -> None:
         """Delete an object under preconditions."""
@@ -180,11 +188,29 @@ class World:
         if kind == SESSIONS:
             assert subresource == "status", "the operator must never write a session's spec"
             assert AgentSessionStatus.model_validate(wanted).to_json() == wanted
+            assert GATEWAYS not in wanted, "what is applied once is taken from its owner"
+            wanted |= {name: value for name, value in body.get("status", {}).items() if name == GATEWAYS}
         if kind == NETWORK_POLICIES:
             wanted = _normal(wanted)
         if body.get(part) != wanted:
             body[part] = wanted
             self._touch(body)
+        return deepcopy(body)
+
+    def _merged(self, kind: Kind, namespace: str, name: str, patch: Json, subresource: str) -> Json:
+        body = self.objects.get((kind, namespace, name))
+        if body is None:
+            raise NotFound(404, f"{kind.plural} '{name}' not found", "NotFound")
+        _check(body, patch.get("metadata", {}))
+        if subresource:
+            body[subresource] = body.get(subresource, {}) | patch[subresource]
+            return deepcopy(self._touch(body))
+        assert set(patch) == {"metadata"}, "the operator must never write a session's spec"
+        assert set(patch["metadata"]) == {"uid", "resourceVersion", "finalizers"}
+        body["metadata"]["finalizers"] = list(patch["metadata"]["finalizers"])
+        self._touch(body)
+        if "deletionTimestamp" in body["metadata"] and not body["metadata"]["finalizers"]:
+            self.remove(kind, namespace, name)
         return deepcopy(body)
 
     def _deleted(self, kind: Kind, namespace: str, name: str, preconditions: dict[str, str]) -> None:
@@ -199,7 +225,8 @@ class World:
         """Delete as the API server does: a pod on a node waits for the node."""
         meta = body["metadata"]
         on_node = kind == PODS and "nodeName" in body["spec"]
-        if on_node and body["status"]["phase"] not in ("Succeeded", "Failed"):
+        alive = on_node and body["status"]["phase"] not in ("Succeeded", "Failed")
+        if alive or meta.get("finalizers"):
             meta["deletionTimestamp"] = stamp(self.now)
             self._touch(body)
         else:

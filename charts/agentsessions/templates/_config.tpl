@@ -19,5 +19,6 @@ egress:
   "podLabels" (include "agentsessions.selectorLabels" (dict "root" . "component" "gateway") | fromYaml)
   "operatorLabels" (include "agentsessions.selectorLabels" (dict "root" . "component" "operator") | fromYaml) }}
 {{- $key := dict "namespace" .Release.Namespace "name" (include "agentsessions.signingKeyName" .) }}
-{{- dict "gateway" $gateway "signingKey" $key "defaults" $defaults "dns" .Values.dns "watchNamespaces" .Values.watchNamespaces "logLevel" .Values.logLevel "concurrency" .Values.concurrency "retryBackoff" .Values.retryBackoff | toYaml }}
+{{- $store := include "agentsessions.embeddedStoreConfig" . | fromYaml }}
+{{- dict "gateway" $gateway "signingKey" $key "embeddedStore" $store "defaults" $defaults "dns" .Values.dns "watchNamespaces" .Values.watchNamespaces "logLevel" .Values.logLevel "concurrency" .Values.concurrency "retryBackoff" .Values.retryBackoff | toYaml }}
 {{- end }}

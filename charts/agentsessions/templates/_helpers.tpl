@@ -89,19 +89,24 @@ ports:
   - {protocol: TCP, port: 53}
 {{- end }}
 
+{{/* Agent pods, as a NetworkPolicy peer. */}}
+{{- define "agentsessions.agentPeer" -}}
+podSelector:
+  matchLabels:
+    app.kubernetes.io/managed-by: agentsessions
+{{- if .Values.watchNamespaces }}
+namespaceSelector:
+  matchExpressions:
+    - {key: kubernetes.io/metadata.name, operator: In, values: {{ toJson .Values.watchNamespaces }}}
+{{- else }}
+namespaceSelector: {}
+{{- end }}
+{{- end }}
+
 {{/* The way to the HTTP port of agent pods. */}}
 {{- define "agentsessions.agentEgressRule" -}}
 to:
-  - podSelector:
-      matchLabels:
-        app.kubernetes.io/managed-by: agentsessions
-    {{- if .Values.watchNamespaces }}
-    namespaceSelector:
-      matchExpressions:
-        - {key: kubernetes.io/metadata.name, operator: In, values: {{ toJson .Values.watchNamespaces }}}
-    {{- else }}
-    namespaceSelector: {}
-    {{- end }}
+  - {{- include "agentsessions.agentPeer" . | nindent 4 }}
 ports:
   - {protocol: TCP, port: 8000}
 {{- end }}

@@ -7,6 +7,11 @@
 - apiGroups: [agentsessions.dev]
   resources: [agentsessions]
   verbs: [delete]
+# For the finalizer of sessions whose stored conversation goes with them. RBAC knows no fields: the admission policy lets
+# nothing else through.
+- apiGroups: [agentsessions.dev]
+  resources: [agentsessions]
+  verbs: [patch]
 - apiGroups: [agentsessions.dev]
   resources: [agentsessions/status, agentpools/status]
   verbs: [get, patch]
@@ -51,6 +56,10 @@
 - apiGroups: [agentsessions.dev]
   resources: [agentsessions, agentpools]
   verbs: [get, list, watch]
+# To wake a session that sleeps: its status.lastRequestTime, nothing else, is written.
+- apiGroups: [agentsessions.dev]
+  resources: [agentsessions/status]
+  verbs: [patch]
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch]

@@ -23,6 +23,7 @@ class ConditionType(StrEnum):
     ACTIVE = "Active"
     SUCCEEDED = "Succeeded"
     RESUMED = "Resumed"
+    TRANSCRIPT_DURABLE = "TranscriptDurable"
 
 
 class Reason(StrEnum):
@@ -58,6 +59,21 @@ class Reason(StrEnum):
     CLI_FAILED = "CLIFailed"
     TRANSCRIPT_MISSING = "TranscriptMissing"
     TRANSCRIPT_FOUND = "TranscriptFound"
+    TRANSCRIPT_TRUNCATED = "TranscriptTruncated"
+    TRANSCRIPT_DIVERGED = "TranscriptDiverged"
+    TRANSCRIPT_STORED = "TranscriptStored"
+    STORE_REQUIRED = "StoreRequired"
+    STORE_UNREACHABLE = "StoreUnreachable"
+    STORE_REFUSED = "StoreRefused"
+    STORE_BEHIND = "StoreBehind"
+    ARCHIVE_FAILED = "ArchiveFailed"
+    FORK_SOURCE_NOT_FOUND = "ForkSourceNotFound"
+    TURN_INTERRUPTED = "TurnInterrupted"
+    WAKING = "Waking"
+    ASLEEP = "Asleep"
+    SUSPENDED = "Suspended"
+    FORGETTING = "Forgetting"
+    CONVERSATION_KEPT = "ConversationKept"
     NO_READY_HOST = "NoReadyHost"
     HOST_LOST = "HostLost"
     ROLLING_OUT = "RollingOut"
@@ -69,6 +85,7 @@ class State(StrEnum):
 
     PROGRESSING = "Progressing"
     RUNNING = "Running"
+    ASLEEP = "Asleep"
     SUCCEEDED = "Succeeded"
     BLOCKED = "Blocked"
     FAILED = "Failed"
@@ -84,6 +101,12 @@ _ROWS: dict[State, dict[ConditionType, ConditionStatus]] = {
     State.RUNNING: {
         ConditionType.READY: "True",
         ConditionType.ACTIVE: "True",
+        ConditionType.SUCCEEDED: "Unknown",
+    },
+    # Without a pod and well, as a service that is scaled to zero: it has converged, and answers when it is asked.
+    State.ASLEEP: {
+        ConditionType.READY: "True",
+        ConditionType.ACTIVE: "False",
         ConditionType.SUCCEEDED: "Unknown",
     },
     State.SUCCEEDED: {

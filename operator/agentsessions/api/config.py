@@ -13,6 +13,7 @@ BUILT_IN = TemplateFields(
     agent=AgentOptions(max_turns=20),
     resources=Resources(cpu="1", memory="1Gi", ephemeral_storage="5Gi"),
     limits=Limits(active_deadline_seconds=3600),
+    idle_timeout_seconds=900,
     content_logging="Omit",
     termination_grace_period_seconds=30,
 )
@@ -54,6 +55,25 @@ class SigningKey(ApiModel):
     name: str = "agentsessions-signing-key"
 
 
+class EmbeddedStore(ApiModel):
+    """The chart's own small Valkey, for sessions that name a store of type Embedded.
+
+    The operator reads the password from `password_file`, which the node fills from the Secret: at once if that was
+    there before the operator's pod, within about a minute if not. With `make_secret` the operator makes the Secret
+    when it is missing; by the API it can make it and never read it.
+    """
+
+    enabled: bool = False
+    host: str = Field("agentsessions-embedded-store.agentsessions-system.svc", description="Name of its Service.")
+    port: int = Field(6379, ge=1, le=65535)
+    namespace: NamespaceName = Field("agentsessions-system", description="Namespace of its pod and its Secret.")
+    pod_labels: dict[str, str] = Field(default={"app.kubernetes.io/component": "embedded-store"})
+    password_file: str = "/var/run/agentsessions/embedded-store/password"
+    url: str = Field("", description="URL with the password; the operator fills it in when it has read the file.")
+    secret_name: str = "agentsessions-embedded-store"
+    make_secret: bool = Field(True, description="Off when the user has named a Secret, which nobody else then makes.")
+
+
 class OperatorConfig(ApiModel):
     """Everything that the operator is told at start."""
 
@@ -65,5 +85,6 @@ class OperatorConfig(ApiModel):
     watch_namespaces: list[NamespaceName] = Field(default=[], description="Empty: all namespaces.")
     gateway: Gateway = Gateway()
     signing_key: SigningKey = SigningKey()
+    embedded_store: EmbeddedStore = EmbeddedStore()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     concurrency: int = Field(16, ge=1, le=256, description="Sessions that are reconciled at the same time.")

@@ -11,7 +11,8 @@ from uuid import UUID
 from pydantic import Field
 
 from agentsessions.api.base import ApiModel, Json, Quantity
-from agentsessions.api.status import Transcript, Usage
+from agentsessions.api.status import Archive, Transcript, Usage
+from agentsessions.api.storage import CustomStore, S3Bucket, StoreType
 from agentsessions.api.template import AgentOptions
 
 PORT = 8000
@@ -62,8 +63,34 @@ class SessionSettings(ApiModel):
     content_logging: Literal["Omit", "Include"] = "Omit"
 
 
+class StoreSettings(ApiModel):
+    """The session store as a host opens it.
+
+    `secrets` is a directory with one file for each key of the Secret, for example `url`; it may be missing. All that
+    the host writes is under `prefix`, which ends with the namespace.
+    """
+
+    type: StoreType
+    prefix: str
+    secrets: str
+    s3: S3Bucket | None = None
+    custom: CustomStore | None = None
+
+
+class ArchiveSettings(ApiModel):
+    """The bucket for workspaces as a host opens it; `max_bytes` bounds what is packed."""
+
+    s3: S3Bucket
+    prefix: str
+    secrets: str
+    max_bytes: int
+
+
 class HostDocument(ApiModel):
-    """host.json: how a host of many sessions is set up. `implicit` is None where sessions need a resource."""
+    """host.json: how a host of many sessions is set up. `implicit` is None where sessions need a resource.
+
+    `pool` and `pool_uid` are those of the session itself where the host is the pod of one session.
+    """
 
     version: Literal[1]
     namespace: str
@@ -72,6 +99,8 @@ class HostDocument(ApiModel):
     sessions_per_host: int = Field(ge=1)
     max_queued_messages: int = Field(8, ge=0)
     implicit: SessionSettings | None = None
+    store: StoreSettings | None = None
+    archive: ArchiveSettings | None = None
 
 
 class Activation(ApiModel):
@@ -89,6 +118,8 @@ class Activation(ApiModel):
     usage: Usage | None = None
     transcript: Transcript | None = None
     on_missing_transcript: Literal["Fail", "StartFresh"] = "Fail"
+    on_interrupted_turn: Literal["Report", "Continue"] = "Report"
+    fork_from: UUID | None = Field(None, description="Session to begin with a copy of, if there is nothing of its own.")
 
 
 class Phase(StrEnum):
@@ -104,12 +135,17 @@ class Phase(StrEnum):
 class Beginning(StrEnum):
     """With what a session began on this host.
 
-    FRESH: nothing, being new. RESUMED: its conversation so far. LOST: nothing, although there had been a conversation.
+    FRESH: nothing, being new. FORKED: a copy of another's conversation. RESUMED: its conversation so far.
+    LOST: nothing, although there had been a conversation. TRUNCATED: less of it than there had been. DIVERGED: another
+    one than there had been.
     """
 
     FRESH = "Fresh"
+    FORKED = "Forked"
     RESUMED = "Resumed"
     LOST = "Lost"
+    TRUNCATED = "Truncated"
+    DIVERGED = "Diverged"
 
 
 class SessionFault(ApiModel):
@@ -139,6 +175,17 @@ class HostSession(ApiModel):
     usage: Usage = Usage()
     transcript: Transcript | None = None
     last_activity_time: datetime | None = None
+    idle_since: datetime | None = Field(
+        None, description="Since when nothing runs or waits, nobody follows, and nothing works in the background."
+    )
+    interrupted: bool = Field(False, description="The last turn before this beginning was cut and not continued.")
+    durable: bool | None = Field(
+        None, description="Whether the session store has all of the transcript; None: no store."
+    )
+    store_problem: str | None = Field(None, description="Why it has not, in a CamelCase word.")
+    store_repairs: int = Field(0, description="How often the store had lost something and got it back from the disk.")
+    put_away: bool = Field(False, description="Conversation and workspace are stored, and no message is taken.")
+    archive: Archive | None = None
     fault: SessionFault | None = None
 
 

@@ -9,9 +9,12 @@ from agentsessions.api.base import GROUP
 MANAGED_BY = "agentsessions"
 FIELD_MANAGER = "agentsessions"
 STATUS_FIELD_MANAGER = "agentsessions-status"
+GATEWAY_FIELD_MANAGER = "agentsessions-gateway"
 CONTROLLER = f"{GROUP}/operator"
 DEFAULT_TEMPLATE = "default"
 CONTAINER = "agent"
+FINALIZER = f"{GROUP}/stored-conversation"
+"""On sessions whose stored conversation goes with them; off once it is gone, or cannot be removed."""
 
 LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 LABEL_NAME = "app.kubernetes.io/name"
@@ -19,6 +22,7 @@ LABEL_COMPONENT = "app.kubernetes.io/component"
 LABEL_SESSION = f"{GROUP}/session"
 LABEL_SESSION_UID = f"{GROUP}/session-uid"
 LABEL_ATTEMPT = f"{GROUP}/attempt"
+LABEL_HOST = f"{GROUP}/host"
 LABEL_POOL = f"{GROUP}/pool"
 LABEL_POOL_UID = f"{GROUP}/pool-uid"
 LABEL_NETWORK_POLICY = f"{GROUP}/network-policy"
@@ -27,6 +31,11 @@ ANNOTATION_TEMPLATE_HASH = f"{GROUP}/template-hash"
 POD_SELECTOR = f"{LABEL_MANAGED_BY}={MANAGED_BY},{LABEL_SESSION_UID}"
 AGENT_SELECTOR = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
 HOST_SELECTOR = f"{LABEL_MANAGED_BY}={MANAGED_BY},{LABEL_POOL_UID}"
+OWN_HOST_SELECTOR = f"{LABEL_MANAGED_BY}={MANAGED_BY},{LABEL_HOST}=session"
+"""Pods of one Hybrid session each, which run a host for it."""
+CLEANUP = "cleanup"
+"""Component of the pods that remove what deleted sessions have left in stores."""
+CLEANUP_SELECTOR = f"{LABEL_MANAGED_BY}={MANAGED_BY},{LABEL_COMPONENT}={CLEANUP}"
 POLICY_SELECTOR = f"{LABEL_MANAGED_BY}={MANAGED_BY},{LABEL_COMPONENT}=network-policy"
 
 _SLUG_LENGTH = 40
@@ -47,6 +56,11 @@ def child_name(session: str, uid: str) -> str:
 def pod_name(session: str, uid: str, attempt: int) -> str:
     """Return the name of the pod of one attempt; being fixed, it makes a second pod for it impossible."""
     return f"{child_name(session, uid)}-{attempt}"
+
+
+def cleanup_name(session: str, uid: str) -> str:
+    """Return the name of the pod that removes what a session has left in its store; there is never a second one."""
+    return f"{child_name(session, uid)}-forget"
 
 
 def network_policy_name(content: Any) -> str:

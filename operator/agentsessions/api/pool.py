@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field
 from agentsessions.api.base import ATOMIC, ApiModel, Quantity, cel, keyed_by, rule
 from agentsessions.api.session import ObjectMeta
 from agentsessions.api.status import Condition
-from agentsessions.api.template import LocalReference
+from agentsessions.api.storage import LocalReference
 
 DEFAULT_PER_SESSION_MEMORY = "300Mi"
 DEFAULT_OVERHEAD_MEMORY = "256Mi"

@@ -7,9 +7,10 @@ from pydantic import ConfigDict, Field
 
 from agentsessions.api.base import ApiModel, cel, keyed_by, rule
 from agentsessions.api.status import AgentSessionStatus
-from agentsessions.api.template import LocalReference, TemplateFields
+from agentsessions.api.storage import LocalReference
+from agentsessions.api.template import TemplateFields
 
-_IMMUTABLE = ("prompt", "promptSecretRef", "templateRef", "workspace", "poolRef")
+_IMMUTABLE = ("prompt", "promptSecretRef", "templateRef", "workspace", "poolRef", "sessionStore", "forkFrom")
 _OF_THE_POOL = (
     "image",
     "imagePullPolicy",
@@ -26,6 +27,7 @@ _OF_THE_POOL = (
     "priorityClassName",
     "terminationGracePeriodSeconds",
     "templateRef",
+    "sessionStore",
 )
 """What a session on a shared host cannot choose for itself."""
 
@@ -56,9 +58,11 @@ class SessionPort(ApiModel):
 class AgentSessionSpec(TemplateFields):
     """What the session is asked to do, and how it runs where that should differ from its template."""
 
-    pattern: Literal["Ephemeral", "LongRunning"] = Field(
+    pattern: Literal["Ephemeral", "LongRunning", "Hybrid"] = Field(
         description="How the session lives. Ephemeral: one pod for one task, gone when the task is done. "
-        "LongRunning: a conversation on a host of an AgentPool, which it shares with others.",
+        "LongRunning: a conversation on a host of an AgentPool, which it shares with others. Hybrid: a conversation "
+        "that falls asleep when it is idle, holds no pod then, and goes on where it was at the next message; it needs "
+        "a `sessionStore`, here or in its template.",
         json_schema_extra=cel(rule("self == oldSelf", "must not change after creation: create a new session instead")),
     )
     prompt: str | None = Field(
@@ -76,7 +80,9 @@ class AgentSessionSpec(TemplateFields):
         "Unset: the template called `default` in this namespace, if there is one.",
     )
     pool_ref: LocalReference | None = Field(
-        None, description="AgentPool on whose hosts a LongRunning session lives; required for it."
+        None,
+        description="AgentPool on whose hosts a LongRunning session lives; required for it. A Hybrid session with one "
+        "wakes on a host of the pool, without one in a pod of its own.",
     )
     ports: list[SessionPort] | None = Field(
         None,
@@ -86,8 +92,25 @@ class AgentSessionSpec(TemplateFields):
     )
     on_missing_transcript: Literal["Fail", "StartFresh"] = Field(
         "Fail",
-        description="What to do when the conversation so far cannot be found after a move or a restart. Fail: stop and "
-        "say so (Stalled, TranscriptMissing). StartFresh: go on with an empty one, and say so (Resumed=False).",
+        description="What to do when the conversation so far cannot be found whole after a move, a restart or a sleep. "
+        "Fail: stop and say so (Stalled; TranscriptMissing, TranscriptTruncated or TranscriptDiverged). StartFresh: go "
+        "on with what there is, and say so (Resumed=False).",
+    )
+    on_interrupted_turn: Literal["Report", "Continue"] = Field(
+        "Report",
+        description="What to do about a turn that the loss of a pod cut, once a Hybrid or LongRunning session goes on. "
+        "Report: say so (event TurnInterrupted, header of the next stream) and wait for a message. Continue: ask the "
+        "agent to go on. The cut message itself is never sent twice.",
+    )
+    suspended: bool | None = Field(
+        None,
+        description="Hybrid sessions only. True: let the running turn end, keep the conversation, hold no pod, and "
+        "refuse messages until it is false again. Falling asleep for want of work never writes this.",
+    )
+    fork_from: LocalReference | None = Field(
+        None,
+        description="Hybrid sessions only: begin with a copy of the conversation (and the archived workspace) of this "
+        "session of the same namespace, which must use the same store.",
     )
     restart_policy: Literal["OnFailure", "Never"] = Field(
         "OnFailure",
@@ -117,17 +140,26 @@ class AgentSessionSpec(TemplateFields):
                 "an Ephemeral session must have exactly one of `prompt` and `promptSecretRef`",
             ),
             rule(
-                "self.pattern != 'LongRunning' || !(has(self.prompt) || has(self.promptSecretRef))",
-                "a LongRunning session must have no `prompt`: send it messages through the gateway",
+                "self.pattern == 'Ephemeral' || !(has(self.prompt) || has(self.promptSecretRef))",
+                "a LongRunning or Hybrid session must have no `prompt`: send it messages through the gateway",
             ),
             rule(
-                "(self.pattern == 'LongRunning') == has(self.poolRef)",
-                "`poolRef` must be set for a LongRunning session, and only for one",
+                "self.pattern != 'LongRunning' || has(self.poolRef)",
+                "`poolRef` must be set for a LongRunning session",
             ),
             rule(
-                f"self.pattern != 'LongRunning' || !({' || '.join(f'has(self.{field})' for field in _OF_THE_POOL)})",
-                "a LongRunning session shares its host: image, resources, workspace, network and placement must be set "
-                "in the pool's AgentTemplate",
+                "self.pattern != 'Ephemeral' || !has(self.poolRef)",
+                "`poolRef` must not be set for an Ephemeral session",
+            ),
+            rule(
+                "self.pattern == 'Hybrid' || "
+                "!(has(self.suspended) || has(self.forkFrom) || has(self.idleTimeoutSeconds))",
+                "`suspended`, `forkFrom` and `idleTimeoutSeconds` must not be set unless the session is Hybrid",
+            ),
+            rule(
+                f"!has(self.poolRef) || !({' || '.join(f'has(self.{field})' for field in _OF_THE_POOL)})",
+                "a session with `poolRef` shares its host: image, resources, workspace, store, network and placement "
+                "must be set in the pool's AgentTemplate",
             ),
             *(_stays(field) for field in _IMMUTABLE),
         )
@@ -144,6 +176,7 @@ class ObjectMeta(ApiModel):
     resource_version: str = ""
     creation_timestamp: datetime
     deletion_timestamp: datetime | None = None
+    finalizers: tuple[str, ...] = ()
 
 
 class AgentSession(ApiModel):
@@ -157,3 +190,8 @@ class AgentSession(ApiModel):
     def key(self) -> tuple[str, str]:
         """Namespace and name."""
         return self.metadata.namespace, self.metadata.name
+
+    @property
+    def lasts(self) -> bool:
+        """Whether the session is talked to for as long as it exists, rather than done with a task."""
+        return self.spec.pattern != "Ephemeral"

@@ -13,7 +13,9 @@ ConditionStatus = Literal["True", "False", "Unknown"]
 class Condition(ApiModel):
     """One observation about the session, in the form that kubectl, kstatus, Flux and Argo CD read."""
 
-    type: str = Field(max_length=316, description="Ready, Reconciling, Stalled, Active, Succeeded or Resumed.")
+    type: str = Field(
+        max_length=316, description="Ready, Reconciling, Stalled, Active, Succeeded, Resumed or TranscriptDurable."
+    )
     status: ConditionStatus = Field(description="True, False or Unknown.")
     reason: str = Field(min_length=1, max_length=1024, description="Why, in one CamelCase word.")
     message: str = Field(max_length=32768, description="Why, in a sentence for a person.")
@@ -61,7 +63,18 @@ class Transcript(ApiModel):
     """How far the conversation goes, so that a resume can be held against it."""
 
     entries: int = Field(0, ge=0, description="Entries of the transcript at the end of the last turn.")
-    last_entry_digest: str | None = Field(None, max_length=80, description="sha256 of the last of them.")
+    last_entry_digest: str | None = Field(
+        None, max_length=80, description="sha256 of the last of them, as canonical JSON."
+    )
+    store: str | None = Field(None, max_length=32, description="Type of the store that holds it too, if there is one.")
+
+
+class Archive(ApiModel):
+    """The workspace as it was packed when the session last fell asleep."""
+
+    generation: int = Field(0, ge=0, description="Number of the packing.")
+    size: int = Field(0, ge=0, description="Bytes in the bucket.")
+    digest: str = Field("", max_length=80, description="sha256 of the archive.")
 
 
 class Result(ApiModel):
@@ -97,7 +110,7 @@ class AgentSessionStatus(ApiModel):
         max_length=16,
         description="Ready: running, or finished well. Reconciling: the operator is at work. Stalled: it cannot go on. "
         "Active: an agent is running. Succeeded: True or False once finished. Resumed: whether a conversation that "
-        "was moved or restarted has its history.",
+        "was moved or restarted has its history. TranscriptDurable: whether the session store has all of it.",
         json_schema_extra=keyed_by("type"),
     )
     observed_generation: int | None = Field(None, ge=0, description="Generation of the spec that this status is about.")
@@ -110,6 +123,17 @@ class AgentSessionStatus(ApiModel):
     last_activity_time: datetime | None = Field(
         None, description="When something last happened in the conversation; written at most once a minute."
     )
+    last_request_time: datetime | None = Field(
+        None, description="When the gateway last asked for the session to wake. Written by the gateway only."
+    )
+    answered_request_time: datetime | None = Field(
+        None, description="The `lastRequestTime` that the session was last woken for; another one wakes it."
+    )
+    suspend_time: datetime | None = Field(None, description="When the session last fell asleep or was suspended.")
+    wakes: int = Field(
+        0, ge=0, description="How often the session was given a pod or a host; it also numbers its pods."
+    )
+    archive: Archive | None = Field(None, description="The workspace's archive, as of the last sleep.")
     result: Result | None = Field(None, description="What the agent answered.")
     start_time: datetime | None = Field(None, description="When a node first took a pod of the session.")
     completion_time: datetime | None = Field(None, description="When the session finished, well or not.")

@@ -13,26 +13,19 @@ from agentsessions.api.base import (
     ApiModel,
     EnvName,
     Json,
-    NamespaceName,
     Quantity,
     ResourceName,
     cel,
     keyed_by,
     rule,
 )
+from agentsessions.api.storage import EgressPeers, LabelValue, LocalReference, SessionStore, WorkspaceArchive
 
 KEY_VARIABLES = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN")
 """Variables in which the CLI looks for a key; no agent pod carries one."""
 
 _RESERVED_LIST = ", ".join(f"'{name}'" for name in KEY_VARIABLES)
 ToolName = Annotated[str, Field(min_length=1, max_length=256)]
-LabelValue = Annotated[str, Field(max_length=63)]
-
-
-class LocalReference(ApiModel):
-    """A reference to an object in the same namespace."""
-
-    name: ResourceName = Field(description="Name of the object, in the same namespace.")
 
 
 class EnvVar(ApiModel):
@@ -135,6 +128,15 @@ class Workspace(ApiModel):
     storage_class_name: ResourceName | None = Field(
         None, description="StorageClass of the claim. Unset: the cluster's default class."
     )
+    archive: WorkspaceArchive | None = Field(
+        None, description="Keep the workspace in a bucket while a Hybrid session sleeps, instead of on a volume."
+    )
+
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            rule("!(has(self.storage) && has(self.archive))", "must not have both `storage` and `archive`")
+        )
+    )
 
 
 class Security(ApiModel):
@@ -146,34 +148,6 @@ class Security(ApiModel):
     host_users: bool | None = Field(
         None, description="False runs the pod in a user namespace of its own, where nodes support it."
     )
-
-
-class EgressPeer(ApiModel):
-    """A destination that the pod may reach: pods in the cluster, or an address range."""
-
-    namespace: NamespaceName | None = Field(None, description="Namespace of the pods. Unset: the session's own.")
-    pod_labels: dict[str, LabelValue] | None = Field(
-        None, max_length=16, description="Labels of the pods. Unset, with `namespace`: all pods there."
-    )
-    cidr: str | None = Field(
-        None,
-        max_length=43,
-        pattern=r"^[0-9a-fA-F:.]+/[0-9]{1,3}$",
-        description="Address range, for example 10.0.0.0/8.",
-    )
-    port: int = Field(ge=1, le=65535, description="TCP port at the pods or addresses (not of a Service before them).")
-
-    model_config = ConfigDict(
-        json_schema_extra=cel(
-            rule(
-                "has(self.cidr) != (has(self.namespace) || has(self.podLabels))",
-                "must have either `cidr`, or `namespace` and/or `podLabels`",
-            )
-        )
-    )
-
-
-EgressPeers = Annotated[list[EgressPeer], Field(max_length=32, json_schema_extra=ATOMIC)]
 
 
 class ModelEndpoint(ApiModel):
@@ -241,6 +215,18 @@ class TemplateFields(ApiModel):
     security: Security | None = Field(None, description="How the pod is kept apart from its node.")
     model_endpoint: ModelEndpoint | None = Field(None, description="Where model calls go.")
     network_policy: NetworkAccess | None = Field(None, description="What the agent may reach beside the model.")
+    session_store: SessionStore | None = Field(
+        None,
+        description="Where the conversation is kept beside the pod's own disk. Required for Hybrid sessions; "
+        "LongRunning ones can move between hosts with it. Ephemeral ones do not use it.",
+    )
+    idle_timeout_seconds: int | None = Field(
+        None,
+        ge=5,
+        le=31_536_000,
+        description="Hybrid sessions only: how long after its last turn a session falls asleep. Open streams, running "
+        "turns and background work keep it awake. Built-in default: 900.",
+    )
     limits: Limits | None = Field(None, description="Bounds on the session as a whole.")
     content_logging: Literal["Omit", "Include"] | None = Field(
         None, description="Whether the pod's log shows what the agent says and passes to tools. Built-in default: Omit."

@@ -3,6 +3,8 @@
 SESSION_DIR = "/var/run/agentsessions/session"
 STATE_DIR = "/state"
 WORKSPACE_DIR = "/workspace"
+STORE_DIR = "/var/run/agentsessions/store"
+ARCHIVE_DIR = "/var/run/agentsessions/archive"
 HOME_DIR = "/home/agent"
 TMP_DIR = "/tmp"
 

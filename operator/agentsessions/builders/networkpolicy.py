@@ -16,7 +16,8 @@ from agentsessions.api.names import (
     digest,
     network_policy_name,
 )
-from agentsessions.api.template import EgressPeer
+from agentsessions.api.storage import EgressPeer
+from agentsessions.builders.storage import storage_peers
 from agentsessions.policies.resolve import Settings
 
 _NAMESPACE_LABEL = "kubernetes.io/metadata.name"
@@ -24,7 +25,7 @@ _NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 
 def network_policy(namespace: str, settings: Settings, config: OperatorConfig, *, hosts: bool = False) -> Json:
     """Return the policy for pods with these settings in this namespace; `hosts` hold sessions for the operator."""
-    egress, ingress = _egress(settings, config.dns), _ingress(config.gateway, hosts=hosts)
+    egress, ingress = _egress(settings, config), _ingress(config.gateway, hosts=hosts)
     content = _content(ingress, egress)
     key = digest(content)
     labels = {LABEL_MANAGED_BY: MANAGED_BY, LABEL_NETWORK_POLICY: key}
@@ -64,7 +65,7 @@ def _ingress(gateway: Gateway, *, hosts: bool) -> list[Json]:
     return [{"from": peers, "ports": [{"protocol": "TCP", "port": PORT}]}] if peers else []
 
 
-def _egress(settings: Settings, dns: Dns) -> list[Json]:
+def _egress(settings: Settings, config: OperatorConfig) -> list[Json]:
     """Return the egress rules in a fixed order."""
     fields = settings.fields
     peers: list[EgressPeer] = []
@@ -72,7 +73,8 @@ def _egress(settings: Settings, dns: Dns) -> list[Json]:
         peers += fields.model_endpoint.egress
     if fields.network_policy and fields.network_policy.egress:
         peers += fields.network_policy.egress
-    return [_dns_rule(dns), *_peer_rules(peers)]
+    peers += storage_peers(settings, config.embedded_store)
+    return [_dns_rule(config.dns), *_peer_rules(peers)]
 
 
 def _dns_rule(dns: Dns) -> Json:

@@ -52,7 +52,7 @@ class DirectoryConfig(Strict):
     audiences: list[str] = Field(default_factory=list, description="Empty: the API server's own.")
     oidc: Oidc = Oidc()
     cookbook: Cookbook = Cookbook()
-    hold_seconds: float = Field(20.0, ge=0, le=300)
+    hold_seconds: float = Field(60.0, ge=0, le=300)
     max_held: int = Field(1000, ge=0)
     max_held_per_session: int = Field(32, ge=0)
     review_cache_seconds: float = Field(30.0, ge=0, le=30)

@@ -15,8 +15,12 @@ from agentsessions.api.host import Scope
 from agentsessions.directory.access import Access
 from agentsessions.directory.config import BadConfiguration, DirectoryConfig, load
 from agentsessions.directory.decide import Decider
+from agentsessions.directory.delivery import host_client
 from agentsessions.directory.identity import Identities
+from agentsessions.directory.relay import Relay
 from agentsessions.directory.server import questions, status
+from agentsessions.directory.tickets import Tickets
+from agentsessions.directory.waking import Waker
 from agentsessions.directory.watches import registry, settings
 from agentsessions.directory.whereabouts import Whereabouts
 from agentsessions.directory.world import World
@@ -54,9 +58,11 @@ async def _main(config: DirectoryConfig, signer: Signer, port: int, status_port:
         streams = HostStreams(HostClient(http, signer), Scope.WATCH)
         stack.push_async_callback(streams.close)
         world = World()
-        decider = Decider(
-            config, Identities(kube, config), Access(kube, config), Whereabouts(kube, world, streams), signer
-        )
+        whereabouts = Whereabouts(kube, world, streams, Waker(kube))
+        tickets = Tickets(config.max_held)
+        relay = Relay(whereabouts, signer, tickets, await stack.enter_async_context(host_client()))
+        tickets.address = await open_relay(stack, relay)
+        decider = Decider(config, Identities(kube, config), Access(kube, config), whereabouts, signer, tickets)
         await _listen(stack, questions(decider), "127.0.0.1", port)
         await _listen(stack, status(ready.is_set), "0.0.0.0", status_port)
         watching = asyncio.create_task(_watch(world, streams, config, stop))
@@ -75,6 +81,19 @@ async def _listen(stack: AsyncExitStack, app: web.Application, host: str, port: 
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     await web.TCPSite(runner, host, port).start()
+
+
+async def open_relay(stack: AsyncExitStack, relay: Relay) -> str:
+    """Serve the relay on loopback, at a free port until the stack is left; return host and port.
+
+    Only Envoy, which the decision tells, has to know the port. A client that leaves ends what is done for it.
+    """
+    runner = web.AppRunner(relay.application(), access_log=None, handler_cancellation=True, shutdown_timeout=1)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0][:2]
+    return f"{host}:{port}"
 
 
 async def _list(kube: Kube, config: DirectoryConfig, ready: asyncio.Event) -> None:

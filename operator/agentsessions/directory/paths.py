@@ -21,6 +21,7 @@ _TALK = {
     "/interrupt": ("POST",),
     "/transcript": ("GET",),
 }
+_STREAMS = frozenset({"/messages", "/events"})
 
 
 class Kind(StrEnum):
@@ -42,7 +43,9 @@ class PathProblem(Exception):
 class Target:
     """What a request asks for. `name` is the session's, or the pool's for an id without a resource.
 
-    `prefix` is the public path of the session's port, for servers that make links.
+    `prefix` is the public path of the session's port, for servers that make links. `wakes` is whether a session that
+    sleeps is woken for it: to look at how it stands is no reason. `streams` is whether it answers with
+    a stream of events.
     """
 
     kind: Kind
@@ -52,6 +55,8 @@ class Target:
     session_id: str = ""
     port: int | None = None
     prefix: str = ""
+    wakes: bool = True
+    streams: bool = False
 
     @property
     def subresource(self) -> str:
@@ -83,7 +88,8 @@ def parse(method: str, url: str, cookbook: CookbookPool | None) -> Target:
 
 def _named(method: str, namespace: str, name: str, tail: str) -> Target:
     if (match := _PORT.fullmatch(tail)) is None:
-        return Target(Kind.NAMED, namespace, name, _verb(method, tail))
+        wakes, verb = tail not in ("", "/interrupt"), _verb(method, tail)
+        return Target(Kind.NAMED, namespace, name, verb, wakes=wakes, streams=tail in _STREAMS)
     port = int(match[1])
     prefix = f"/v1/namespaces/{namespace}/sessions/{name}/ports/{port}"
     verb = "get" if method in ("GET", "HEAD", "OPTIONS") else "create"
@@ -95,7 +101,8 @@ def _implicit(method: str, namespace: str, pool: str, session_id: str, tail: str
         raise PathProblem(
             400, "bad-session-id", "An id has 1 to 64 letters, digits, '-' and '_', and begins with a letter or digit."
         )
-    return Target(Kind.IMPLICIT, namespace, pool, _verb(method, tail), session_id=session_id)
+    verb = _verb(method, tail)
+    return Target(Kind.IMPLICIT, namespace, pool, verb, session_id=session_id, streams=tail in _STREAMS)
 
 
 def _verb(method: str, tail: str) -> str:

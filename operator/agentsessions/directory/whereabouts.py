@@ -1,11 +1,13 @@
 """Where a session is: from the watches, live where they have nothing yet; None while it is not to be had."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID, uuid5
 
 from agentsessions.api.host import Scope
 from agentsessions.directory.identity import User
 from agentsessions.directory.paths import Kind, Target
+from agentsessions.directory.waking import Waker
 from agentsessions.directory.world import PodView, PoolView, SessionView, World, pod_view, pool_view, session_view
 from agentsessions.hosts.streams import HostStreams
 from agentsessions.kube.client import Kube
@@ -19,6 +21,14 @@ class NotThere(Exception):
 
 class Over(Exception):
     """The session is finished; it will not answer any more."""
+
+
+class Suspended(Exception):
+    """Somebody has suspended the session; it takes no messages until that is undone."""
+
+
+class Asleep(Exception):
+    """The session sleeps, and what is asked of it is no reason to wake it."""
 
 
 class Stuck(Exception):
@@ -35,6 +45,18 @@ class Place:
     name: str = ""
 
 
+class Standing(NamedTuple):
+    """What a request waits for: reason and message of the session's condition Ready, or words like these."""
+
+    reason: str
+    message: str
+
+
+_ON_ITS_WAY = Standing("Starting", "The session is on its way to a host.")
+_POOL_FULL = Standing("PoolFull", "No host of the pool has room at the moment.")
+_NO_READY_HOST = Standing("NoReadyHost", "No host of the pool is ready at the moment.")
+
+
 @dataclass
 class Whereabouts:
     """Finds sessions."""
@@ -42,6 +64,7 @@ class Whereabouts:
     kube: Kube
     world: World
     streams: HostStreams
+    waker: Waker
 
     async def identify(self, target: Target) -> SessionView | PoolView:
         """Return what the request names; raises NotThere. Looks live for what the watches have not told of."""
@@ -58,15 +81,41 @@ class Whereabouts:
         return known
 
     async def find(self, target: Target, user: User) -> Place | None:
-        """Return where the session is now, or None while it is on its way. Raises NotThere, Over, Stuck."""
+        """Return where the session is now, or None while it is on its way; one that sleeps is woken.
+
+        Raises NotThere, Over, Suspended, Asleep, Stuck.
+        """
         known = await self.identify(target)
         if isinstance(known, PoolView):
             return self._implicit(target, known, user)
         return await self._named(target, known)
 
+    async def session_id(self, target: Target, user: User) -> str:
+        """Return the id of what the request names, wherever it is; raises NotThere."""
+        known = await self.identify(target)
+        return known.uid if isinstance(known, SessionView) else implicit_id(known.uid, user, target.session_id)
+
+    def standing(self, target: Target) -> Standing:
+        """Return how the session comes along, as far as the watches have told."""
+        key = (target.namespace, target.name)
+        if target.kind is Kind.NAMED:
+            session = self.world.sessions.get(key)
+            return Standing(session.reason, session.message) if session is not None and session.reason else _ON_ITS_WAY
+        pool = self.world.pools.get(key)
+        return _POOL_FULL if pool is not None and self.world.hosts(pool.uid) else _NO_READY_HOST
+
     async def _named(self, target: Target, session: SessionView) -> Place | None:
+        if session.deleting:
+            raise NotThere
         if session.finished:
             raise Over
+        if session.is_suspended:
+            raise Suspended
+        if session.is_asleep:
+            if not target.wakes:
+                raise Asleep
+            await self.waker.wake((target.namespace, target.name), session)
+            return None
         if session.stalled and not session.is_held:
             raise Stuck(session.reason)
         pod = await self._pod(target.namespace, session) if session.pod_uid and session.is_held else None

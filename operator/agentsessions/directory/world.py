@@ -29,6 +29,20 @@ class SessionView(NamedTuple):
     stalled: bool
     finished: bool
     ports: frozenset[int]
+    requested: str = ""
+    answered: str = ""
+    message: str = ""
+    deleting: bool = False
+
+    @property
+    def is_asleep(self) -> bool:
+        """Whether it sleeps, and a message would wake it."""
+        return self.reason == "Asleep"
+
+    @property
+    def is_suspended(self) -> bool:
+        """Whether somebody has suspended it, so that no message is taken."""
+        return self.reason == "Suspended"
 
     @property
     def is_held(self) -> bool:
@@ -69,6 +83,10 @@ def session_view(body: Json) -> SessionView:
         stalled=conditions.get("Stalled", {}).get("status") == "True",
         finished="completionTime" in status,
         ports=frozenset(int(one["port"]) for one in spec.get("ports") or []),
+        requested=status.get("lastRequestTime", ""),
+        answered=status.get("answeredRequestTime", ""),
+        message=conditions.get("Ready", {}).get("message", ""),
+        deleting="deletionTimestamp" in body["metadata"],
     )
 
 

@@ -21,6 +21,7 @@ from agentsessions.handlers.configuration import BadConfiguration, load
 from agentsessions.handlers.server import Health, serve
 from agentsessions.handlers.watches import Watches, registry, settings
 from agentsessions.hosts.client import HostClient
+from agentsessions.hosts.embeddedstore import ensure_password
 from agentsessions.hosts.keys import BadKey, KeyRing, ensure_keys
 from agentsessions.hosts.streams import HostStreams
 from agentsessions.hosts.tokens import Signer
@@ -162,6 +163,7 @@ async def _keys(kube: Kube, config: OperatorConfig, stop: asyncio.Event) -> KeyR
     """Return the keys that hosts trust, made if there are none yet; None when told to stop before that."""
     while not stop.is_set():
         try:
+            await ensure_password(kube, config.embedded_store)
             return await ensure_keys(kube, config.signing_key)
         except (KubeError, BadKey) as error:
             logs.warning("waiting for the signing key", error=str(error))

@@ -8,10 +8,12 @@ import kopf
 from agentsessions.api.base import GROUP, VERSION, Json
 from agentsessions.api.names import (
     AGENT_SELECTOR,
+    CLEANUP,
     HOST_SELECTOR,
     LABEL_COMPONENT,
     LABEL_MANAGED_BY,
     LABEL_POOL,
+    LABEL_SESSION,
     LABEL_SESSION_UID,
     MANAGED_BY,
     POLICY_SELECTOR,
@@ -100,8 +102,13 @@ class Watches:
 
 
 def _session_of(meta: Json) -> str:
-    """Return the name of the session that owns a pod; labels may be changed by anybody."""
-    owners = meta.get("ownerReferences", [])
+    """Return the name of the session that owns a pod, or that a cleanup pod, which nobody owns, says to be there for.
+
+    Labels may be changed by anybody: for pods with an owner they do not count.
+    """
+    owners, labels = meta.get("ownerReferences", []), meta.get("labels", {})
+    if not owners and labels.get(LABEL_COMPONENT) == CLEANUP:
+        return str(labels.get(LABEL_SESSION, ""))
     return next((str(o["name"]) for o in owners if o.get("controller") and o["kind"] == "AgentSession"), "")
 
 

@@ -61,9 +61,10 @@ class HostClient:
         """Take a session from the host, with its files or without; one that it does not have is no error."""
         await self._call("DELETE", host, f"/sessions/{session_id}?files={files}", Scope.HOST)
 
-    async def suspend(self, host: HostAddress, session_id: str) -> HostSession:
-        """End the session's process once its turn is over."""
-        return _session(await self._call("POST", host, f"/sessions/{session_id}/suspend", Scope.HOST))
+    async def suspend(self, host: HostAddress, session_id: str, *, patient: bool) -> HostSession:
+        """Have a session put away; its host tells when it is. One that is busy is left alone, unless `patient`."""
+        path = f"/sessions/{session_id}/suspend?wait={str(patient).lower()}"
+        return _session(await self._call("POST", host, path, Scope.HOST))
 
     @asynccontextmanager
     async def events(self, host: HostAddress, scope: Scope) -> AsyncIterator[aiohttp.StreamReader]:

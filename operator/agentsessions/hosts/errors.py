@@ -3,7 +3,9 @@
 HostError
 ├── HostFull            507: it holds as many sessions as it may
 ├── Draining            503: it stops soon, or is not up yet
-├── TranscriptMissing   409: it lacks the conversation so far
+├── TranscriptMissing   409: it lacks the conversation so far, or a part of it
+├── StorageTrouble      503, 409: store or archive cannot be used
+├── Busy                409: the session is not idle
 ├── Misdirected         421: the address belongs to another pod by now
 ├── Unreachable         no answer, or one that no host gives
 └── Refused             any other 4xx: it will not have the request
@@ -35,6 +37,14 @@ class TranscriptMissing(HostError):
     """The host lacks the conversation so far, and was told not to go on without it."""
 
 
+class StorageTrouble(HostError):
+    """Session store or archive cannot be used, or lacks what is asked of it."""
+
+
+class Busy(HostError):
+    """The session has something to do."""
+
+
 class Misdirected(HostError):
     """Another pod has the address by now."""
 
@@ -51,6 +61,13 @@ _BY_SLUG: dict[str, type[HostError]] = {
     "host-full": HostFull,
     "draining": Draining,
     "transcript-missing": TranscriptMissing,
+    "transcript-truncated": TranscriptMissing,
+    "transcript-diverged": TranscriptMissing,
+    "store-unreachable": StorageTrouble,
+    "store-refused": StorageTrouble,
+    "archive-failed": StorageTrouble,
+    "fork-source-missing": StorageTrouble,
+    "session-busy": Busy,
 }
 _BY_STATUS: dict[int, type[HostError]] = {507: HostFull, 503: Draining, 421: Misdirected}
 

@@ -22,6 +22,7 @@ _TIMEOUT_SECONDS = 30
 _PAGE = 500
 _METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _APPLY = "application/apply-patch+yaml"
+_MERGE = "application/merge-patch+json"
 
 
 class Kube:
@@ -81,6 +82,15 @@ class Kube:
         path = kind.path(meta["namespace"], meta["name"], subresource)
         query = {"fieldManager": manager, "force": "true"}
         return await self._request("PATCH", kind, path, query=query, body=manifest, content_type=_APPLY)
+
+    async def merge(
+        self, kind: Kind, namespace: str, name: str, patch: Json, *, manager: str, subresource: str = ""
+    ) -> Json:
+        """Merge a patch into an object or a subresource; with `metadata.uid` in it only into the one that is meant."""
+        path = kind.path(namespace, name, subresource)
+        return await self._request(
+            "PATCH", kind, path, query={"fieldManager": manager}, body=patch, content_type=_MERGE
+        )
 
     async def delete(self, kind: Kind, namespace: str, name: str, **preconditions: str) -> None:
         """Delete an object if it is still the one that was meant; one that is gone already is no error."""

@@ -28,8 +28,8 @@ class Settings:
         return self.fields.agent or AgentOptions()
 
 
-_WHOLE = frozenset({"outputSchema"})
-"""Objects that are one value: half of one JSON Schema and half of another are no schema."""
+_WHOLE = frozenset({"outputSchema", "sessionStore", "archive"})
+"""Objects that are one value: half of one JSON Schema and half of another are no schema, nor are two stores one."""
 
 
 def merge(base: Json, over: Json) -> Json:

@@ -5,11 +5,12 @@ from dataclasses import dataclass, replace
 from weakref import WeakValueDictionary
 
 from agentsessions.api.base import Json
+from agentsessions.api.names import FIELD_MANAGER
 from agentsessions.kube.client import Kube
 from agentsessions.kube.errors import AlreadyExists, Conflict, Refused
 from agentsessions.kube.paths import NETWORK_POLICIES, PODS, SESSIONS, kind_of
 from agentsessions.policies.facts import pod_facts
-from agentsessions.reconcile.model import Action, DeletePod, DeleteSession, Ensure, StartPod
+from agentsessions.reconcile.model import Action, DeletePod, DeleteSession, Ensure, SetFinalizers, StartOwner, StartPod
 
 _TURNS: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 """Whose turn it is to look for a shared object, by namespace and name; gone when nobody waits."""
@@ -48,6 +49,10 @@ async def _one(action: Action, kube: Kube) -> Applied | None:
         return await _start(action, kube)
     elif isinstance(action, DeletePod):
         await _delete_pod(action, kube)
+    elif isinstance(action, StartOwner):
+        await _start_owner(action, kube)
+    elif isinstance(action, SetFinalizers):
+        await _set_finalizers(action, kube)
     else:
         await _delete_session(action, kube)
     return None
@@ -105,6 +110,17 @@ async def _start(action: StartPod, kube: Kube) -> Applied:
     return Applied(pod_uid=pod["metadata"]["uid"])
 
 
+async def _start_owner(action: StartOwner, kube: Kube) -> None:
+    """Create the pod and its Secret; of one that is there already nothing is known, and nothing is changed."""
+    try:
+        pod = await kube.create(PODS, action.pod)
+    except AlreadyExists:
+        return
+    meta = action.secret["metadata"]
+    owners = [{**meta["ownerReferences"][0], "uid": pod["metadata"]["uid"]}]
+    await _make(Ensure({**action.secret, "metadata": {**meta, "ownerReferences": owners}}), kube)
+
+
 async def _delete_pod(action: DeletePod, kube: Kube) -> None:
     """Delete exactly the pod that was seen."""
     version = {"resourceVersion": action.pod.resource_version} if action.unchanged else {}
@@ -112,6 +128,13 @@ async def _delete_pod(action: DeletePod, kube: Kube) -> None:
         await kube.delete(PODS, action.namespace, action.pod.name, uid=action.pod.uid, **version)
     except Conflict:
         return  # it changed or was replaced meanwhile; its next event brings us back
+
+
+async def _set_finalizers(action: SetFinalizers, kube: Kube) -> None:
+    """Patch the finalizers and nothing else. Raises Conflict if anybody has changed the session meanwhile."""
+    meta = action.session.metadata
+    wanted = {"uid": meta.uid, "resourceVersion": meta.resource_version, "finalizers": list(action.finalizers)}
+    await kube.merge(SESSIONS, meta.namespace, meta.name, {"metadata": wanted}, manager=FIELD_MANAGER)
 
 
 async def _delete_session(action: DeleteSession, kube: Kube) -> None:

@@ -57,14 +57,14 @@ class Reconciler:
         if rest.status != session.status:
             await self._write(session, rest.status)
             if self.lasting is not None:
-                self.lasting.was_written(session, now)
+                self.lasting.was_written(session, rest, now)
             self._tell(session, rest.status, now)
             await self._post(session, rest)
         return rest.requeue
 
     async def _carried_out(self, session: AgentSession, now: datetime) -> Plan:
         """Do what is to be done about the session, by its pattern; return what is left: status, events, next look."""
-        if session.spec.pattern == "LongRunning":
+        if session.lasts:
             return await self.lasting.plan(session, now) if self.lasting is not None else Plan(session.status)
         seen = await observe(session, self.kube, self.deleted, now)
         plan = make_plan(seen, now, self.config)
@@ -82,7 +82,8 @@ class Reconciler:
                 "uid": meta.uid,
                 "resourceVersion": meta.resource_version,
             },
-            "status": status.to_json(),
+            # The gateway's field: applied by us, it could never be changed by it again.
+            "status": {name: value for name, value in status.to_json().items() if name != "lastRequestTime"},
         }
         await self.kube.apply(SESSIONS, manifest, manager=STATUS_FIELD_MANAGER, subresource="status")
 
@@ -149,11 +150,11 @@ def count(session: AgentSession, status: AgentSessionStatus, now: datetime) -> N
     and count leaves that one difference out.
     """
     before, age = session.status, (now - session.metadata.creation_timestamp).total_seconds()
-    if status.is_true("Active") and before.start_time is None:
+    if status.is_true("Active") and before.start_time is None and session.spec.pattern != "Hybrid":
         metrics.start_seconds.observe(age)
     if status.last_termination and status.last_termination != before.last_termination:
         metrics.attempt_failed(status.last_termination.reason)
-    if session.spec.pattern == "LongRunning":
+    if session.lasts:
         metrics.spent(session.metadata.namespace, since(before.usage, status.usage), _dollars_since(before, status))
     if status.completion_time and before.completion_time is None:
         outcome = "succeeded" if status.is_true("Succeeded") else "failed"

@@ -54,6 +54,14 @@ class StartPod:
 
 
 @dataclass(frozen=True, slots=True)
+class StartOwner:
+    """Create a pod, and then the Secret that it waits for and owns: it goes with the pod."""
+
+    pod: Json
+    secret: Json
+
+
+@dataclass(frozen=True, slots=True)
 class DeletePod:
     """Delete exactly this pod, and only if it is still as it was seen where `unchanged`."""
 
@@ -69,7 +77,15 @@ class DeleteSession:
     session: AgentSession
 
 
-Action = Ensure | StartPod | DeletePod | DeleteSession
+@dataclass(frozen=True, slots=True)
+class SetFinalizers:
+    """Have the session carry exactly these finalizers, if it is as it was seen."""
+
+    session: AgentSession
+    finalizers: tuple[str, ...]
+
+
+Action = Ensure | StartPod | StartOwner | DeletePod | DeleteSession | SetFinalizers
 
 
 @dataclass(frozen=True, slots=True)

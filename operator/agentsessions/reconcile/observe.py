@@ -9,7 +9,8 @@ from pydantic import ValidationError
 from agentsessions.api.base import Json
 from agentsessions.api.names import DEFAULT_TEMPLATE, LABEL_SESSION_UID
 from agentsessions.api.session import AgentSession
-from agentsessions.api.template import AgentTemplateSpec, LocalReference, TemplateFields
+from agentsessions.api.storage import LocalReference
+from agentsessions.api.template import AgentTemplateSpec, TemplateFields
 from agentsessions.kube.client import Kube
 from agentsessions.kube.paths import CORE_EVENTS, PODS, SESSIONS, TEMPLATES
 from agentsessions.policies.facts import PodFacts, parse_time, pod_facts
@@ -61,8 +62,8 @@ async def observe(session: AgentSession, kube: Kube, deleted: DeletedPods, now: 
     pods = [pod_facts(pod) for pod in await kube.list(PODS, session.metadata.namespace, labelSelector=selector)]
     pods += await _missed(session, pods, kube, deleted)
     name, template, problem = await _template(session, kube)
-    warnings = await _warnings(session, pods, kube, now)
-    return Observed(session, template, name, problem, tuple(pods), tuple(warnings))
+    complaints = await warnings(session, pods, session.status.restarts, kube, now)
+    return Observed(session, template, name, problem, tuple(pods), tuple(complaints))
 
 
 def _session(raw: Json) -> AgentSession:
@@ -120,9 +121,11 @@ def _missing(name: str) -> str:
     return f"{text} Create it and the session starts."
 
 
-async def _warnings(session: AgentSession, pods: list[PodFacts], kube: Kube, now: datetime) -> list[PodWarning]:
-    """Return the warning events of a pod that does not start and does not say why."""
-    stuck = [pod for pod in pods if pod.attempt == session.status.restarts and needs_events(pod, now)]
+async def warnings(
+    session: AgentSession, pods: list[PodFacts], attempt: int, kube: Kube, now: datetime
+) -> list[PodWarning]:
+    """Return the warning events of the pod of that attempt, if it does not start and does not say why."""
+    stuck = [pod for pod in pods if pod.attempt == attempt and needs_events(pod, now)]
     if not stuck:
         return []
     selector = f"involvedObject.uid={stuck[0].uid},type=Warning"

@@ -1,6 +1,7 @@
 """The operator's configuration: what holds without a word, and what is refused."""
 
 from agentsessions.api.config import BUILT_IN, OperatorConfig
+from agentsessions.reconcile.longrunning.sleeping import IDLE_SECONDS
 
 
 def test_an_empty_configuration_is_a_whole_one() -> None:
@@ -19,6 +20,17 @@ def test_an_empty_configuration_is_a_whole_one() -> None:
             "publicKeys": "",
         },
         "signingKey": {"namespace": "agentsessions-system", "name": "agentsessions-signing-key"},
+        "embeddedStore": {
+            "enabled": False,
+            "host": "agentsessions-embedded-store.agentsessions-system.svc",
+            "port": 6379,
+            "namespace": "agentsessions-system",
+            "podLabels": {"app.kubernetes.io/component": "embedded-store"},
+            "passwordFile": "/var/run/agentsessions/embedded-store/password",
+            "url": "",
+            "secretName": "agentsessions-embedded-store",
+            "makeSecret": True,
+        },
         "logLevel": "info",
         "concurrency": 16,
     }
@@ -34,6 +46,10 @@ def test_what_is_built_in_bounds_time_and_turns() -> None:
     assert BUILT_IN.limits.active_deadline_seconds == 3600
     assert BUILT_IN.agent is not None
     assert BUILT_IN.agent.max_turns == 20
+
+
+def test_a_hybrid_session_falls_asleep_without_a_word() -> None:
+    assert BUILT_IN.idle_timeout_seconds == IDLE_SECONDS == 900
 
 
 def test_content_stays_out_of_the_log_unless_asked_for() -> None:

@@ -10,6 +10,8 @@ import yaml
 from agentsessions.__main__ import main
 from agentsessions.api.base import Json
 from agentsessions.api.crd import all_crds, pool_crd, session_crd, template_crd
+from agentsessions.policies.resolve import _WHOLE as WHOLE
+from agentsessions.policies.resolve import merge
 
 CRDS = Path(__file__).parents[3] / "crds"
 SCHEMA_KEYS_OF_KUBERNETES = {
@@ -41,6 +43,16 @@ def walk(schema: Json, path: str = "") -> Iterator[tuple[str, Json]]:
 ROOTS = {crd["spec"]["names"]["kind"]: schema_of(crd) for crd in all_crds().values()}
 NODES = [(f"{kind}{path}", node) for kind, root in ROOTS.items() for path, node in walk(root)]
 SPEC_NODES = [(path, node) for path, node in NODES if path.split(".")[1:2] == ["spec"]]
+
+
+def no_default(node: Json) -> bool:
+    """Return whether silence stays silence."""
+    return "default" not in node
+
+
+def is_part_of_a_whole(path: str) -> bool:
+    """Return whether a field is within a block that levels never mix."""
+    return not WHOLE.isdisjoint(path.split(".")[:-1])
 
 
 def offenders(nodes: list[tuple[str, Json]], test: Any) -> list[str]:
@@ -127,8 +139,28 @@ def test_no_description_speaks_of_python() -> None:
 
 
 def test_template_fields_have_no_defaults_so_that_silence_asks_the_next_level() -> None:
-    root = schema_of(template_crd())
-    assert offenders(list(walk(root["properties"]["spec"])), lambda n: "default" not in n) == []
+    nodes = list(walk(schema_of(template_crd())["properties"]["spec"]))
+    assert offenders([(path, node) for path, node in nodes if not is_part_of_a_whole(path)], no_default) == []
+
+
+def test_only_in_a_block_that_is_one_value_may_fields_have_defaults() -> None:
+    """Such a block is taken from one level as it is: what it leaves out is asked of no other."""
+    nodes = list(walk(schema_of(template_crd())["properties"]["spec"]))
+    assert {path: node["default"] for path, node in nodes if not no_default(node)} == {
+        ".sessionStore.prefix": "agentsessions",
+        ".sessionStore.onDelete": "Retain",
+        ".sessionStore.s3.region": "us-east-1",
+        ".workspace.archive.prefix": "agentsessions",
+        ".workspace.archive.maxSize": "1Gi",
+        ".workspace.archive.s3.region": "us-east-1",
+    }
+    lower = {"sessionStore": {"type": "S3", "prefix": "low", "s3": {"bucket": "low", "region": "low"}}}
+    upper = {"sessionStore": {"type": "Redis"}, "workspace": {"archive": {"prefix": "up"}}}
+    assert merge(lower, upper) == upper
+    assert merge({"workspace": {"archive": {"maxSize": "2Gi"}, "storage": "1Gi"}}, upper)["workspace"] == {
+        "archive": {"prefix": "up"},
+        "storage": "1Gi",
+    }
 
 
 def test_a_session_inherits_every_field_of_a_template() -> None:
@@ -142,6 +174,7 @@ def test_defaults_of_a_session() -> None:
     defaults = {name: field["default"] for name, field in fields.items() if "default" in field}
     assert defaults == {
         "onMissingTranscript": "Fail",
+        "onInterruptedTurn": "Report",
         "restartPolicy": "OnFailure",
         "backoffLimit": 3,
         "podRetentionPolicy": "Delete",
@@ -191,7 +224,7 @@ def test_every_cel_rule_has_a_message_that_says_must() -> None:
     assert [r for r in rules if "must" not in r.get("message", "")] == []
 
 
-@pytest.mark.parametrize("field", ["prompt", "promptSecretRef", "templateRef", "poolRef"])
+@pytest.mark.parametrize("field", ["prompt", "promptSecretRef", "templateRef", "poolRef", "sessionStore", "forkFrom"])
 def test_immutable_fields_can_neither_change_nor_go_nor_come(field: str) -> None:
     rules = [r["rule"] for r in schema_of(session_crd())["properties"]["spec"]["x-kubernetes-validations"]]
     (rule,) = [r for r in rules if f"has(oldSelf.{field})" in r]

@@ -51,7 +51,8 @@ def test_a_change_of_host_json_is_another_secret_and_another_template(spec: Json
     changed = secret_of(a_pool(**spec), fields)
     assert changed["metadata"]["name"] != before["metadata"]["name"]
     (mounted,) = [volume["secret"] for volume in pod(build(a_pool(**spec), fields))["volumes"] if "secret" in volume]
-    assert mounted == {"secretName": changed["metadata"]["name"], "defaultMode": 0o440}
+    items = [{"key": "host.json", "path": "host.json"}]
+    assert mounted == {"secretName": changed["metadata"]["name"], "defaultMode": 0o440, "items": items}
     assert hash_of(build(a_pool(**spec), fields)) != hash_of(build())
 
 

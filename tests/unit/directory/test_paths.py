@@ -14,18 +14,26 @@ IDS = "/v1/namespaces/team/pools/chat/sessions"
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "verb"),
+    ("method", "path", "verb", "wakes", "streams"),
     [
-        ("GET", AT, "get"),
-        ("GET", f"{AT}/events?lastEventId=a-1", "get"),
-        ("GET", f"{AT}/transcript", "get"),
-        ("POST", f"{AT}/messages", "create"),
-        ("POST", f"{AT}/interrupt", "create"),
-        ("GET", f"{AT}/ws", "create"),
+        ("GET", AT, "get", False, False),
+        ("GET", f"{AT}?a=b", "get", False, False),
+        ("GET", f"{AT}/events?lastEventId=a-1", "get", True, True),
+        ("GET", f"{AT}/transcript", "get", True, False),
+        ("POST", f"{AT}/messages", "create", True, True),
+        ("POST", f"{AT}/interrupt", "create", False, False),
+        ("GET", f"{AT}/ws", "create", True, False),
     ],
 )
-def test_a_session_is_named_by_its_resource(method: str, path: str, verb: str) -> None:
-    assert parse(method, path, None) == Target(Kind.NAMED, "team", "one", verb)
+def test_a_session_is_named_by_its_resource_and_woken_by_what_needs_it(
+    method: str, path: str, verb: str, wakes: bool, streams: bool
+) -> None:
+    assert parse(method, path, None) == Target(Kind.NAMED, "team", "one", verb, wakes=wakes, streams=streams)
+
+
+def test_a_session_may_be_called_events() -> None:
+    assert not parse("GET", "/v1/namespaces/team/sessions/events", None).streams
+    assert not parse("GET", f"{AT}/ports/3000/events", None).streams
 
 
 @pytest.mark.parametrize(

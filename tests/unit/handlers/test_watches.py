@@ -6,7 +6,14 @@ import kopf
 import pytest
 
 from agentsessions.api.base import Json
-from agentsessions.api.names import AGENT_SELECTOR, HOST_SELECTOR, LABEL_SESSION, POLICY_SELECTOR
+from agentsessions.api.names import (
+    AGENT_SELECTOR,
+    CLEANUP,
+    HOST_SELECTOR,
+    LABEL_COMPONENT,
+    LABEL_SESSION,
+    POLICY_SELECTOR,
+)
 from agentsessions.handlers.watches import Watches, registry, settings
 from agentsessions.kube.paths import PODS
 from agentsessions.reconcile.audit import Auditor
@@ -78,6 +85,12 @@ def test_a_pods_session_is_looked_at(kind: str | None, watches: Watches) -> None
 )
 def test_a_pods_session_is_its_owner_whatever_the_labels_say(body: Json, watches: Watches) -> None:
     watches.on_pod("MODIFIED", body)
+    assert added(watches) == [KEY]
+
+
+def test_a_cleanup_pod_which_nobody_owns_says_itself_what_it_is_there_for(watches: Watches) -> None:
+    labels = {LABEL_COMPONENT: CLEANUP, LABEL_SESSION: "hello"}
+    watches.on_pod("MODIFIED", make_pod().with_meta(owner_references=[], labels=labels).json())
     assert added(watches) == [KEY]
 
 

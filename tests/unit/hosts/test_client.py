@@ -28,7 +28,7 @@ async def test_a_session_is_given_read_suspended_and_taken_back() -> None:
     async with serving(host) as client:
         assert str((await client.activate(host.address, GIVEN)).session_id) == UID
         assert (await client.get(host.address, UID)).name == "talk"
-        assert (await client.suspend(host.address, UID)).name == "talk"
+        assert (await client.suspend(host.address, UID, patient=True)).name == "talk"
         assert [str(one.session_id) for one in (await client.snapshot(host.address)).sessions] == [UID]
         await client.delete(host.address, UID, "keep")
     assert host.deleted == [(UID, "keep")]

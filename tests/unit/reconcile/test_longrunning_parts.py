@@ -23,7 +23,7 @@ from agentsessions.reconcile.loop import count
 from agentsessions.reconcile.observe import DeletedPods
 from unit.hosts.fakehost import make_host_session
 from unit.lasting import KEY, Queued, make_host_pod, make_pool, make_talk
-from unit.make import NAMESPACE, NOW, later
+from unit.make import NAMESPACE, NOW, later, make_session
 from unit.world import World
 
 UID = "11111111-1111-4111-8111-111111111111"
@@ -114,9 +114,8 @@ def test_a_name_may_have_two_sessions_and_one_that_left_has_no_seat() -> None:
 
 def test_an_ephemeral_session_takes_no_seat() -> None:
     seats = Occupancy()
-    body = talk("a", "a")
-    del body["spec"]["poolRef"]
-    seats.told(body)
+    seats.told(make_session().json())
+    seats.read(make_session().build())
     assert seats == Occupancy()
 
 

@@ -144,6 +144,7 @@ mappers:
         - {exact: authorization}
         - {exact: sec-websocket-protocol}
         - {exact: x-agentsessions-pool}
+        - {exact: x-agentsessions-progress}
         - {exact: x-agentsessions-jwt-payload}
 # Who the caller is has been settled; the agent has no business with the proof.
 - name: strip-credentials
@@ -155,6 +156,7 @@ mappers:
         - remove: proxy-authorization
         - remove: x-agentsessions-jwt-payload
         - remove: x-agentsessions-pool
+        - remove: x-agentsessions-progress
 - name: router
   typed_config:
     "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router

@@ -2,15 +2,11 @@
 
 from agentsessions.api.base import Json
 from agentsessions.api.config import OperatorConfig
-from agentsessions.api.host import PORT
-from agentsessions.api.names import ANNOTATION_TEMPLATE_HASH, CONTAINER, LABEL_NETWORK_POLICY, digest
+from agentsessions.api.names import ANNOTATION_TEMPLATE_HASH, LABEL_NETWORK_POLICY, digest
 from agentsessions.api.pool import AgentPool
-from agentsessions.builders.contract import HOME_DIR, PLACEHOLDER_KEY, SESSION_DIR, STATE_DIR, TMP_DIR
-from agentsessions.builders.environment import pod_variables, template_variables
-from agentsessions.builders.pod import container_isolation, isolation, placement
+from agentsessions.builders.hosting import host_container, host_volumes
+from agentsessions.builders.pod import isolation, placement
 from agentsessions.builders.pool.meta import child_metadata, pool_labels, selector, stem
-from agentsessions.builders.resources import resource_requirements
-from agentsessions.builders.volumes import local_volume, mounts
 from agentsessions.policies.capacity import HostSize
 from agentsessions.policies.resolve import Settings
 
@@ -52,8 +48,8 @@ def _template(
     spec = isolation(settings) | placement(settings)
     spec |= {
         "terminationGracePeriodSeconds": _grace(pool),
-        "containers": [_container(pool, settings, size, config)],
-        "volumes": _volumes(settings, secret),
+        "containers": [host_container(settings, config, memory=size.memory, grace=_grace(pool))],
+        "volumes": host_volumes(settings, secret),
         "topologySpreadConstraints": [
             {
                 "maxSkew": 1,
@@ -70,65 +66,6 @@ def _template(
 
 def _grace(pool: AgentPool) -> int:
     return pool.spec.drain_seconds + GRACE_RESERVE_SECONDS
-
-
-def _container(pool: AgentPool, settings: Settings, size: HostSize, config: OperatorConfig) -> Json:
-    """Return the host's container."""
-    fields = settings.fields
-    resources = resource_requirements(fields.resources)
-    for kind in ("limits", "requests"):
-        resources[kind]["memory"] = size.memory
-    return {
-        "name": CONTAINER,
-        "image": fields.image,
-        "imagePullPolicy": fields.image_pull_policy,
-        "args": ["serve"],
-        "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
-        "env": _environment(pool, settings, config),
-        "resources": resources,
-        "volumeMounts": mounts(settings),
-        "startupProbe": _probe("/ready", failures=60, seconds=1),
-        "readinessProbe": _probe("/ready", failures=1, seconds=5),
-        "livenessProbe": _probe("/health", failures=6, seconds=10),
-        "securityContext": container_isolation(),
-    }
-
-
-def _probe(path: str, *, failures: int, seconds: int) -> Json:
-    return {
-        "httpGet": {"path": path, "port": "http"},
-        "periodSeconds": seconds,
-        "timeoutSeconds": 5,
-        "failureThreshold": failures,
-    }
-
-
-def _environment(pool: AgentPool, settings: Settings, config: OperatorConfig) -> list[Json]:
-    """Return the host's variables; the contract's cannot be overridden by the template."""
-    fixed = {
-        "AGENTSESSIONS_SESSION_DIR": SESSION_DIR,
-        "AGENTSESSIONS_STATE_DIR": STATE_DIR,
-        "AGENTSESSIONS_PUBLIC_KEYS": config.gateway.public_keys,
-        "AGENTSESSIONS_GRACE_SECONDS": str(_grace(pool)),
-        "HOME": HOME_DIR,
-        "TMPDIR": TMP_DIR,
-        "CLAUDE_CONFIG_DIR": f"{STATE_DIR}/claude",
-        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
-        "ANTHROPIC_API_KEY": PLACEHOLDER_KEY,
-    }
-    endpoint = settings.fields.model_endpoint
-    if endpoint and endpoint.base_url:
-        fixed["ANTHROPIC_BASE_URL"] = endpoint.base_url
-    own = pod_variables()
-    taken = fixed.keys() | {var["name"] for var in own}
-    return [*template_variables(fixed, settings, taken), *own]
-
-
-def _volumes(settings: Settings, secret: str) -> list[Json]:
-    """Return the volumes; the claim, if there is one, comes from the StatefulSet."""
-    out: list[Json] = [{"name": "session", "secret": {"secretName": secret, "defaultMode": 0o440}}]
-    names = ["home", "tmp"] + (["workspace", "state"] if settings.storage is None else [])
-    return out + [local_volume(name, settings) for name in names]
 
 
 def _claim(settings: Settings) -> Json:

@@ -1,18 +1,16 @@
 """The Secret that carries host.json: what a host is told of its pool, and how sessions without a resource are run."""
 
-import base64
-import json
-
 from agentsessions.api.base import Json
+from agentsessions.api.config import OperatorConfig
 from agentsessions.api.host import HostDocument
 from agentsessions.api.names import digest
 from agentsessions.api.pool import AgentPool
 from agentsessions.builders.activation import session_settings
+from agentsessions.builders.hosting import host_files
 from agentsessions.builders.pool.meta import child_metadata, stem
+from agentsessions.builders.storage import archive_settings, store_settings
 from agentsessions.policies.capacity import HostSize
 from agentsessions.policies.resolve import Settings
-
-HOST_FILE = "host.json"
 
 
 def host_document(pool: AgentPool, settings: Settings, size: HostSize) -> HostDocument:
@@ -25,13 +23,14 @@ def host_document(pool: AgentPool, settings: Settings, size: HostSize) -> HostDo
         sessions_per_host=size.sessions,
         max_queued_messages=pool.spec.max_queued_messages,
         implicit=session_settings(settings, pool) if pool.spec.implicit_sessions else None,
+        store=store_settings(settings, pool.metadata.namespace),
+        archive=archive_settings(settings, pool.metadata.namespace),
     )
 
 
-def host_secret(pool: AgentPool, settings: Settings, size: HostSize) -> Json:
+def host_secret(pool: AgentPool, settings: Settings, size: HostSize, config: OperatorConfig) -> Json:
     """Return the Secret; immutable, and named by its content so that a change rolls the hosts."""
-    text = json.dumps(host_document(pool, settings, size).to_json(), sort_keys=True)
-    data = {HOST_FILE: base64.b64encode(text.encode()).decode()}
+    data = host_files(host_document(pool, settings, size), settings, config)
     return {
         "apiVersion": "v1",
         "kind": "Secret",

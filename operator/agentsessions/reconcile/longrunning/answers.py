@@ -12,15 +12,38 @@ from agentsessions.hosts.errors import (
     HostFull,
     Misdirected,
     Refused,
+    StorageTrouble,
     TranscriptMissing,
 )
 from agentsessions.policies.endpoint import endpoint
 from agentsessions.reconcile.longrunning.model import LOOK_AGAIN, Around, Handover, Step
 from agentsessions.reconcile.longrunning.placing import place
-from agentsessions.reconcile.longrunning.plan import as_told
+from agentsessions.reconcile.longrunning.plan import as_told, found_text
 from agentsessions.reconcile.longrunning.rows import blocked, waiting, with_resumed
 from agentsessions.reconcile.model import Notice
 
+_EMPTY = "The conversation so far was not found; the session goes on with an empty one (`onMissingTranscript`)."
+_LOSSES = {
+    Beginning.LOST: (Reason.TRANSCRIPT_MISSING, _EMPTY),
+    Beginning.TRUNCATED: (
+        Reason.TRANSCRIPT_TRUNCATED,
+        "Only a part of the conversation so far was found; the session goes on with it (`onMissingTranscript`).",
+    ),
+    Beginning.DIVERGED: (
+        Reason.TRANSCRIPT_DIVERGED,
+        "Another conversation was found than there had been; the session goes on with it (`onMissingTranscript`).",
+    ),
+}
+_REFUSALS = {
+    "transcript-missing": (Reason.TRANSCRIPT_MISSING, "The conversation so far was not found."),
+    "transcript-truncated": (Reason.TRANSCRIPT_TRUNCATED, "Only a part of the conversation so far was found."),
+    "transcript-diverged": (Reason.TRANSCRIPT_DIVERGED, "Another conversation was found than there had been."),
+}
+_TROUBLES = {
+    "store-refused": Reason.STORE_REFUSED,
+    "archive-failed": Reason.ARCHIVE_FAILED,
+    "fork-source-missing": Reason.FORK_SOURCE_NOT_FOUND,
+}
 _FIRST_WAIT = timedelta(seconds=2)
 _LAST_WAIT = timedelta(seconds=60)
 
@@ -36,13 +59,13 @@ def accepted(
         update={"restarts": before.restarts + again, "endpoint": endpoint(around.session, config)}
     )
     if news.beginning is Beginning.RESUMED and _had_a_life(before):
-        text = "The conversation was found and goes on."
-        return Step(with_resumed(around, status, "True", Reason.TRANSCRIPT_FOUND, text, now))
-    if news.beginning is not Beginning.LOST:
+        status = with_resumed(around, status, "True", Reason.TRANSCRIPT_FOUND, found_text(news), now)
+        return Step(status, notices=_interrupted(around, news))
+    if news.beginning not in _LOSSES:
         return Step(status)
-    text = "The conversation so far was not found; the session goes on with an empty one (`onMissingTranscript`)."
-    status = with_resumed(around, status, "False", Reason.TRANSCRIPT_MISSING, text, now)
-    return Step(status, notices=_once(before, text))
+    reason, text = _LOSSES[news.beginning]
+    status = with_resumed(around, status, "False", reason, text, now)
+    return Step(status, notices=_once(before, reason, text))
 
 
 def refused(around: Around, given: Handover, error: HostError, now: datetime, config: OperatorConfig) -> Step:
@@ -53,7 +76,9 @@ def refused(around: Around, given: Handover, error: HostError, now: datetime, co
         text = f"Host '{given.host.name}' takes no sessions at the moment."
         return waiting(around, Reason.HOST_NOT_READY, text, now, LOOK_AGAIN)
     if isinstance(error, TranscriptMissing):
-        return _missing(around, now)
+        return _missing(around, error, now)
+    if isinstance(error, StorageTrouble):
+        return _storage_trouble(around, error, now)
     if isinstance(error, Refused):
         text = f"Host '{given.host.name}' refuses the session ({error.slug}): {error.detail}"
         return patient(blocked(around, Reason.ACTIVATION_REFUSED, text, now), around, now)
@@ -67,23 +92,39 @@ def patient(step: Step, around: Around, now: datetime) -> Step:
     return Step(step.status, step.notices, _patience(around, now))
 
 
-def _missing(around: Around, now: datetime) -> Step:
-    """The conversation so far is not on the host, and the spec says not to go on without it."""
-    text = (
-        "The conversation so far was not found on the host. Bring its files back, or set "
-        "`onMissingTranscript: StartFresh` to go on with an empty one."
-    )
-    step = blocked(around, Reason.TRANSCRIPT_MISSING, text, now)
-    status = with_resumed(around, step.status, "False", Reason.TRANSCRIPT_MISSING, text, now)
+def _missing(around: Around, error: TranscriptMissing, now: datetime) -> Step:
+    """The conversation so far cannot be had whole, and the spec says not to go on without it."""
+    reason, text = _REFUSALS.get(error.slug, _REFUSALS["transcript-missing"])
+    text = f"{text} Bring it back, or set `onMissingTranscript: StartFresh` to go on without it."
+    step = blocked(around, reason, text, now)
+    status = with_resumed(around, step.status, "False", reason, text, now)
     return patient(Step(status, step.notices), around, now)
 
 
-def _once(before: AgentSessionStatus, text: str) -> tuple[Notice, ...]:
+def _storage_trouble(around: Around, error: StorageTrouble, now: datetime) -> Step:
+    """Store or archive cannot be used now: wait for it, never go on without it."""
+    if error.slug == "store-unreachable":
+        text = "The session store does not answer: the session wakes when it does."
+        return waiting(around, Reason.STORE_UNREACHABLE, text, now, _patience(around, now))
+    reason = _TROUBLES.get(error.slug, Reason.ACTIVATION_REFUSED)
+    return patient(blocked(around, reason, error.detail, now), around, now)
+
+
+def _once(before: AgentSessionStatus, reason: Reason, text: str) -> tuple[Notice, ...]:
     """Return the event that tells of a lost conversation, unless status says so already."""
     known = before.condition("Resumed")
-    if known is not None and known.reason == Reason.TRANSCRIPT_MISSING and before.is_true("Ready"):
+    if known is not None and known.reason == reason and before.is_true("Ready"):
         return ()
-    return (Notice("Warning", Reason.TRANSCRIPT_MISSING, "Resume", text),)
+    return (Notice("Warning", reason, "Resume", text),)
+
+
+def _interrupted(around: Around, news: HostSession) -> tuple[Notice, ...]:
+    """Return the event that tells of a turn that was cut; what comes of it is the session's own choice."""
+    if not news.interrupted:
+        return ()
+    goes_on = around.session.spec.on_interrupted_turn == "Continue"
+    then = "the agent is asked to go on" if goes_on else "send a message to go on"
+    return (Notice("Warning", Reason.TURN_INTERRUPTED, "Resume", f"The last turn was cut off; {then}."),)
 
 
 def _was_forgotten(around: Around) -> bool:

@@ -1,4 +1,4 @@
-"""Carries a LongRunning session through one pass: observe, decide, one call to its host at most, what came of it."""
+"""Carries a session that lasts through one pass: observe, decide, one call to its host at most, what came of it."""
 
 import asyncio
 import time
@@ -6,28 +6,35 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from agentsessions import logs, metrics
+from agentsessions.api.conditions import Reason
 from agentsessions.api.config import OperatorConfig
 from agentsessions.api.host import HostSession, Phase
+from agentsessions.api.names import FINALIZER
 from agentsessions.api.session import AgentSession
 from agentsessions.hosts.client import HostAddress, HostClient
-from agentsessions.hosts.errors import HostError, HostFull
+from agentsessions.hosts.embeddedstore import with_store_url
+from agentsessions.hosts.errors import Busy, HostError, HostFull
 from agentsessions.hosts.streams import HostStreams
 from agentsessions.hosts.views import HostView
 from agentsessions.kube.client import Kube
 from agentsessions.policies.hosts import HostFacts
-from agentsessions.reconcile.longrunning import answers
+from agentsessions.reconcile.apply import Applied, apply
+from agentsessions.reconcile.longrunning import answers, forgetting
+from agentsessions.reconcile.longrunning.counting import Tally
 from agentsessions.reconcile.longrunning.figures import INTERVAL
-from agentsessions.reconcile.longrunning.model import Around, Handover, Step
-from agentsessions.reconcile.longrunning.observe import observe
+from agentsessions.reconcile.longrunning.model import Around, Handover, PutAway, Step
+from agentsessions.reconcile.longrunning.observe import cleanup, observe
 from agentsessions.reconcile.longrunning.occupancy import Key, Occupancy, Seat
 from agentsessions.reconcile.longrunning.plan import decide
+from agentsessions.reconcile.longrunning.rows import blocked
 from agentsessions.reconcile.model import Plan
 from agentsessions.reconcile.queue import SessionQueue
+from agentsessions.reconcile.starting import conflict
 
 
 @dataclass
 class LongRunning:
-    """What the passes over LongRunning sessions have in common. `queue` is set once there is one."""
+    """What the passes over LongRunning and Hybrid sessions have in common. `queue` is set once there is one."""
 
     kube: Kube
     config: OperatorConfig
@@ -35,9 +42,11 @@ class LongRunning:
     streams: HostStreams
     occupancy: Occupancy = field(default_factory=Occupancy)
     queue: SessionQueue | None = None
+    tally: Tally = field(default_factory=Tally)
     _written: dict[str, datetime] = field(default_factory=dict)
-    _failed: dict[str, bool] = field(default_factory=dict)
+    _noted: dict[str, tuple[object, ...]] = field(default_factory=dict)
     _due: set[Key] = field(default_factory=set)
+    _leaving: dict[str, datetime] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Have the hosts' news bring their sessions here."""
@@ -47,21 +56,54 @@ class LongRunning:
     async def plan(self, session: AgentSession, now: datetime) -> Plan:
         """Return what is left to do for the session: a status to write, events, and when to look again."""
         self._due.discard(session.key)
+        self.config = with_store_url(self.config)
         if session.metadata.deletion_timestamp is not None:
-            return Plan(session.status)
+            return await self._leave(session, now)
         self.occupancy.read(session)
         written = self._written.get(session.metadata.uid)
         around = await observe(session, self.kube, self.streams, self.occupancy, written, now)
         step = decide(around, now, self.config)
+        if step.actions:
+            step = acted(around, step, await apply(step.actions, self.kube), now)
         if step.handover is not None:
             step = await self._hand_over(around, step, step.handover, now)
+        elif step.put_away is not None:
+            step = await self._have_put_away(session, step, step.put_away)
+        if step.left is not None and session.spec.pool_ref is not None:
+            await self.release(address_of(step.left), session.metadata.uid)
         self._reserve(session, step)
         return Plan(step.status, notices=step.notices, requeue=step.requeue)
 
-    def was_written(self, session: AgentSession, now: datetime) -> None:
+    async def _leave(self, session: AgentSession, now: datetime) -> Plan:
+        """Have what a session that is being deleted has stored removed, if it asks for that."""
+        uid = session.metadata.uid
+        if FINALIZER not in session.metadata.finalizers:
+            return Plan(session.status)
+        since = now - self._leaving.setdefault(uid, now)
+        around = await observe(session, self.kube, self.streams, self.occupancy, None, now)
+        pod, complaints = await cleanup(session, self.kube, now)
+        around = replace(around, cleanup=pod, warnings=complaints)
+        free = pod is not None or await self._let_go(around)
+        step = forgetting.forget(around, free=free, since=since, now=now, config=self.config)
+        applied = await apply(step.actions, self.kube)
+        if applied.refused:
+            step = forgetting.refused(around, applied.refused, now, self.config)
+        return Plan(step.status, notices=step.notices, requeue=step.requeue)
+
+    async def _let_go(self, around: Around) -> bool:
+        """Take a session from all hosts that have it, so that none writes to its store again; return whether they let go."""
+        uid, host = around.session.metadata.uid, around.session.status.host
+        holders = {view.address.uid: view.address for view in self.streams.hosts() if view.session(uid) is not None}
+        pod = around.pod(host.pod_uid) if host is not None else None
+        if pod is not None and not around.heard:
+            holders[pod.uid] = address_of(pod)
+        return all([await self.release(address, uid) for address in holders.values()])
+
+    def was_written(self, session: AgentSession, rest: Plan, now: datetime) -> None:
         """Take note that a status was written; figures alone wait a while from now."""
-        if session.spec.pattern == "LongRunning":
+        if session.lasts:
             self._written[session.metadata.uid] = now
+            self.tally.written(session, rest.status, rest.notices)
 
     async def gone(self, key: Key, but: str = "") -> None:
         """Tell the hosts of the sessions of that name which are gone: all but the one with uid `but`."""
@@ -70,19 +112,23 @@ class LongRunning:
                 continue
             self.occupancy.leave(seat.uid)
             self._written.pop(seat.uid, None)
-            self._failed.pop(seat.uid, None)
+            self._noted.pop(seat.uid, None)
+            self._leaving.pop(seat.uid, None)
+            self.tally.forget(seat.uid)
             view = self.streams.host(seat.pod_uid)
             if view is not None:
                 await self.release(view.address, seat.uid)
             self._make_room_known(seat)
 
-    async def release(self, host: HostAddress, session_id: str, *, keep_files: bool = False) -> None:
-        """Take a session from a host, as well as can be: what is left over is found later by its snapshot."""
+    async def release(self, host: HostAddress, session_id: str, *, keep_files: bool = False) -> bool:
+        """Take a session from a host; return whether it let go. What is left over is found later by its snapshot."""
         try:
             await self.client.delete(host, session_id, "keep" if keep_files else "delete")
             self.streams.unlearn(host.uid, session_id)
         except HostError as error:
             logs.warning("session not taken from its host", host=host.pod, session=session_id, error=error.slug)
+            return False
+        return True
 
     def on_news(self, view: HostView, told: HostSession) -> None:
         """A host told of a session: what may change a condition is seen to at once, figures when their time comes."""
@@ -90,9 +136,10 @@ class LongRunning:
         seat = self.occupancy.seat(uid)
         if self.queue is None or seat is None or seat.pod_uid != view.address.uid:
             return
-        failed, here = told.phase is Phase.FAILED, view.session(uid) is not None
-        if not here or self._failed.get(uid, False) != failed:
-            self._failed[uid] = failed
+        self.tally.heard(seat.pod_uid, told)
+        news = _of_note(told)
+        if view.session(uid) is None or self._noted.get(uid) != news:
+            self._noted[uid] = news
             self.queue.add(key)
         elif key not in self._due:
             self._due.add(key)  # a timer of our own: the queue has one a key, and a pass may have set it to less
@@ -114,6 +161,7 @@ class LongRunning:
     async def _hand_over(self, around: Around, step: Step, given: Handover, now: datetime) -> Step:
         """Give the session to its host and return what comes of it."""
         started, address = time.monotonic(), address_of(given.host)
+        self.streams.add(address)
         try:
             news = await self.client.activate(address, given.activation)
         except HostError as error:
@@ -122,7 +170,19 @@ class LongRunning:
         metrics.activations.labels("accepted").inc()
         metrics.activation_seconds.observe(time.monotonic() - started)
         self.streams.learn(address.uid, news)
+        self.tally.heard(address.uid, news)
         return answers.accepted(around, step, given, news, now, self.config)
+
+    async def _have_put_away(self, session: AgentSession, step: Step, wanted: PutAway) -> Step:
+        """Ask the host to put the session away; it tells when it has, and why it cannot."""
+        address, uid = address_of(wanted.host), session.metadata.uid
+        try:
+            self.streams.learn(address.uid, await self.client.suspend(address, uid, patient=wanted.patient))
+        except HostError as error:
+            self.tally.refused(error)
+            if not isinstance(error, Busy):
+                logs.warning("session not put away", host=address.pod, session=uid, error=error.slug)
+        return step
 
     def _refused(self, around: Around, given: Handover, error: HostError, now: datetime) -> Step:
         """Return what comes of a refusal; a host that is full is left alone for a while."""
@@ -144,6 +204,25 @@ class LongRunning:
         self.occupancy.read(session.model_copy(update={"status": step.status}))
         if step.placed:
             metrics.placements.labels(step.placed).inc()
+
+
+def _of_note(told: HostSession) -> tuple[object, ...]:
+    """Return what of a session's news is seen to at once: what may change a condition, or end its day."""
+    cannot = told.fault.reason if told.fault is not None else None
+    return told.phase is Phase.FAILED, told.durable, told.store_problem, told.put_away, told.idle_since, cannot
+
+
+def acted(around: Around, step: Step, applied: Applied, now: datetime) -> Step:
+    """Return the step once its actions are done: the pod's uid is known, or the API server would not have it."""
+    if applied.pod_in_the_way:
+        return answers.patient(blocked(around, Reason.POD_CONFLICT, conflict(applied.pod_in_the_way), now), around, now)
+    if applied.refused:
+        return answers.patient(blocked(around, Reason.POD_REJECTED, applied.refused, now), around, now)
+    host = step.status.host
+    if not applied.pod_uid or host is None:
+        return step
+    status = step.status.model_copy(update={"host": host.model_copy(update={"pod_uid": applied.pod_uid})})
+    return replace(step, status=status)
 
 
 def address_of(host: HostFacts) -> HostAddress:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from agentsessions.api.host import HostSession, Origin
-from agentsessions.api.names import HOST_SELECTOR
+from agentsessions.api.names import HOST_SELECTOR, OWN_HOST_SELECTOR
 from agentsessions.hosts.client import HostAddress
 from agentsessions.hosts.views import HostView
 from agentsessions.kube.client import Kube
@@ -21,8 +21,9 @@ async def live_hosts(kube: Kube, namespaces: Sequence[str]) -> list[HostAddress]
     """Return where all hosts are."""
     found: list[HostAddress] = []
     for namespace in namespaces or (None,):
-        pods = [host_facts(pod) for pod in await kube.list(PODS, namespace, labelSelector=HOST_SELECTOR)]
-        found += [address_of(pod) for pod in pods if pod.ip and pod.owner_uid]
+        for selector in (HOST_SELECTOR, OWN_HOST_SELECTOR):
+            pods = [host_facts(pod) for pod in await kube.list(PODS, namespace, labelSelector=selector)]
+            found += [address_of(pod) for pod in pods if pod.ip and pod.owner_uid]
     return found
 
 

@@ -9,19 +9,25 @@ from agentsessions.api.pool import AgentPool
 from agentsessions.api.session import AgentSession
 from agentsessions.api.status import AgentSessionStatus
 from agentsessions.api.template import TemplateFields
+from agentsessions.policies.facts import PodFacts
 from agentsessions.policies.hosts import HostFacts
-from agentsessions.reconcile.model import Notice
+from agentsessions.policies.startup import PodWarning
+from agentsessions.reconcile.model import Action, Notice
 
 LOOK_AGAIN = timedelta(seconds=15)
 
 
 @dataclass(frozen=True, slots=True)
 class Around:
-    """The pool, its template and hosts as the API server has them; loads, and what the session's host told of it.
+    """The pool, the template and hosts as the API server has them; loads, and what the session's host told of it.
 
     `loads` counts the other sessions of every host, by pod name. `not_now` are pods (by uid) that refused a session
     for want of room a moment ago, or that drain. `heard` is whether the session's host has told of its sessions at all:
     only then does the absence of `news` mean something. `written` is when figures were last written to status.
+
+    A Hybrid session without a pool has hosts of its own: `pods` has the same pods as `hosts`, in more detail.
+    `fork_from` is the uid of the session that it begins with a copy of. `cleanup` is the pod that removes what a
+    session which is being deleted has stored.
     """
 
     session: AgentSession
@@ -37,6 +43,11 @@ class Around:
     news: HostSession | None = None
     heard: bool = False
     written: datetime | None = None
+    pods: Sequence[PodFacts] = ()
+    warnings: Sequence[PodWarning] = ()
+    fork_from: str | None = None
+    fork_problem: str = ""
+    cleanup: PodFacts | None = None
 
     def pod(self, uid: str | None) -> HostFacts | None:
         """Return the host pod with that uid."""
@@ -52,14 +63,29 @@ class Handover:
 
 
 @dataclass(frozen=True, slots=True)
+class PutAway:
+    """A session that its host is to put away; one that is not `patient` is left alone while it is busy."""
+
+    host: HostFacts
+    patient: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
-    """What one pass decides: the status, what to tell the user, when to look again, and whether to call the host."""
+    """What one pass decides: the status, what to tell the user, when to look again, and what to do for it.
+
+    At most one of `handover` and `put_away`, the calls to a host; `actions` are for the API server, and come first.
+    `left` is a host whose copy of the session is not needed any more.
+    """
 
     status: AgentSessionStatus
     notices: tuple[Notice, ...] = ()
     requeue: timedelta | None = None
     handover: Handover | None = None
     placed: str = ""
+    put_away: PutAway | None = None
+    actions: tuple[Action, ...] = ()
+    left: HostFacts | None = None
 
     def saying(self, *notices: Notice) -> "Step":
         """Return the step with further events."""

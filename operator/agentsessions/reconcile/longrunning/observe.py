@@ -1,19 +1,22 @@
-"""Reads what is around a LongRunning session: pool, template and host pods live, loads and news from memory."""
+"""Reads what is around a session that lasts: pool, template and pods live, loads and news from memory."""
 
 from datetime import datetime
 
 from pydantic import ValidationError
 
-from agentsessions.api.names import LABEL_POOL_UID
+from agentsessions.api.names import CLEANUP_SELECTOR, LABEL_POOL_UID, LABEL_SESSION_UID, cleanup_name
 from agentsessions.api.pool import DEFAULT_SESSIONS_PER_HOST, AgentPool
 from agentsessions.api.session import AgentSession
 from agentsessions.hosts.streams import HostStreams
+from agentsessions.hosts.views import HostView
 from agentsessions.kube.client import Kube
-from agentsessions.kube.paths import PODS, POOLS
+from agentsessions.kube.paths import PODS, POOLS, SESSIONS
+from agentsessions.policies.facts import PodFacts, pod_facts
 from agentsessions.policies.hosts import HostFacts, host_facts
+from agentsessions.policies.startup import PodWarning
 from agentsessions.reconcile.longrunning.model import Around
 from agentsessions.reconcile.longrunning.occupancy import Occupancy, capacities
-from agentsessions.reconcile.observe import read_template
+from agentsessions.reconcile.observe import read_template, warnings
 
 
 async def observe(
@@ -25,14 +28,17 @@ async def observe(
     now: datetime,
 ) -> Around:
     """Return what is known around the session."""
-    name = session.spec.pool_ref.name if session.spec.pool_ref else ""
+    if session.spec.pool_ref is None:
+        return await _alone(session, kube, streams, written, now)
+    name = session.spec.pool_ref.name
     pool = await _pool(session.metadata.namespace, name, kube)
     if pool is None:
         return Around(session, pool_name=name)
     template_name, template, problem = await read_template(pool.metadata.namespace, pool.spec.template_ref, kube)
     hosts = await _hosts(pool, kube)
     views = {view.address.uid: view for view in streams.hosts()}
-    mine = views.get((session.status.host.pod_uid or "") if session.status.host else "")
+    mine = _view(session, streams)
+    fork_from, fork_problem = await _fork_source(session, kube)
     per_host = pool.status.capacity.sessions_per_host if pool.status.capacity else 0
     draining = {uid for uid, view in views.items() if view.draining}
     return Around(
@@ -49,7 +55,66 @@ async def observe(
         news=mine.session(session.metadata.uid) if mine else None,
         heard=mine is not None and mine.connected and mine.heard,
         written=written,
+        fork_from=fork_from,
+        fork_problem=fork_problem,
     )
+
+
+async def cleanup(session: AgentSession, kube: Kube, now: datetime) -> tuple[PodFacts | None, tuple[PodWarning, ...]]:
+    """Return the pod that removes what the session has stored, if there is one, and what keeps it from starting."""
+    meta = session.metadata
+    selector = f"{CLEANUP_SELECTOR},{LABEL_SESSION_UID}={meta.uid}"
+    found = [pod_facts(body) for body in await kube.list(PODS, meta.namespace, labelSelector=selector)]
+    pod = next((one for one in found if one.name == cleanup_name(meta.name, meta.uid)), None)
+    complaints = await warnings(session, [pod], pod.attempt, kube, now) if pod is not None else []
+    return pod, tuple(complaints)
+
+
+async def _alone(
+    session: AgentSession, kube: Kube, streams: HostStreams, written: datetime | None, now: datetime
+) -> Around:
+    """Return what is known around a session that has no pool: its own pods are its hosts."""
+    meta = session.metadata
+    template_name, template, problem = await read_template(meta.namespace, session.spec.template_ref, kube)
+    selector = f"{LABEL_SESSION_UID}={meta.uid}"
+    bodies = await kube.list(PODS, meta.namespace, labelSelector=selector)
+    own = [body for body in bodies if host_facts(body).owner_uid == meta.uid]
+    pods = [pod_facts(body) for body in own]
+    mine = _view(session, streams)
+    fork_from, fork_problem = await _fork_source(session, kube)
+    return Around(
+        session=session,
+        template=template,
+        template_name=template_name,
+        template_problem=problem,
+        hosts=tuple(host_facts(body) for body in own),
+        news=mine.session(meta.uid) if mine else None,
+        heard=mine is not None and mine.connected and mine.heard,
+        written=written,
+        pods=tuple(pods),
+        warnings=tuple(await warnings(session, pods, session.status.wakes, kube, now)),
+        fork_from=fork_from,
+        fork_problem=fork_problem,
+    )
+
+
+def _view(session: AgentSession, streams: HostStreams) -> HostView | None:
+    """Return what the session's host has told."""
+    host = session.status.host
+    return streams.host(host.pod_uid or "") if host is not None else None
+
+
+async def _fork_source(session: AgentSession, kube: Kube) -> tuple[str | None, str]:
+    """Return the uid of the session to begin with a copy of, and what is wrong with it; only before the first turn."""
+    reference, status = session.spec.fork_from, session.status
+    if reference is None or status.transcript is not None:
+        return None, ""
+    raw = await kube.get(SESSIONS, session.metadata.namespace, reference.name)
+    if raw is None:
+        return None, f"Session '{reference.name}' (`forkFrom.name`) does not exist in this namespace."
+    if raw["spec"].get("pattern") == "Ephemeral" or raw["metadata"]["uid"] == session.metadata.uid:
+        return None, f"`forkFrom.name`: '{reference.name}' is no other Hybrid or LongRunning session."
+    return str(raw["metadata"]["uid"]), ""
 
 
 async def _pool(namespace: str, name: str, kube: Kube) -> AgentPool | None:

@@ -9,29 +9,32 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from agentsessions.api.base import Json
+from agentsessions.api.conditions import Reason
 from agentsessions.api.session import AgentSession
 from agentsessions.hosts.views import HostView
 from agentsessions.policies.hosts import HostFacts
 
 Key = tuple[str, str]
+_AT_REST = frozenset({Reason.ASLEEP, Reason.SUSPENDED})
 FULL_FOR = timedelta(seconds=30)
 """How long a host that had no room is not asked again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """A session's place, or that it has none yet (`pod` is empty)."""
+    """A session's place, or that it has none (`pod` is empty) and wants none (`asleep`); `pool` may be empty too."""
 
     uid: str
     key: Key
     pool: str
     pod: str = ""
     pod_uid: str = ""
+    asleep: bool = False
 
 
 @dataclass
 class Occupancy:
-    """All LongRunning sessions by pool, and the hosts that were full a moment ago."""
+    """All sessions that last, by pool, and the hosts that were full a moment ago."""
 
     _seats: dict[str, Seat] = field(default_factory=dict)
     _pools: dict[Key, dict[str, Seat]] = field(default_factory=dict)
@@ -45,11 +48,13 @@ class Occupancy:
 
     def read(self, session: AgentSession) -> None:
         """Take note of a session as a pass has read it, or is about to write it."""
-        if session.spec.pool_ref is None:
+        if not session.lasts:
             return
-        host, pool = session.status.host, session.spec.pool_ref.name
+        host, pool = session.status.host, session.spec.pool_ref.name if session.spec.pool_ref else ""
         pod, pod_uid = (host.pod, host.pod_uid or "") if host else ("", "")
-        self._sit(Seat(session.metadata.uid, session.key, pool, pod, pod_uid))
+        ready = session.status.condition("Ready")
+        asleep = ready is not None and ready.reason in _AT_REST
+        self._sit(Seat(session.metadata.uid, session.key, pool, pod, pod_uid, asleep))
 
     def leave(self, uid: str) -> None:
         """Forget a session that is gone."""
@@ -70,12 +75,13 @@ class Occupancy:
         return [self._seats[uid] for uid in self._keys.get(key, ())]
 
     def at(self, pod_uid: str) -> list[Seat]:
-        """Return the sessions at a host, and those that have none."""
-        return [seat for seat in self._seats.values() if seat.pod_uid in ("", pod_uid)]
+        """Return the sessions at a host, and those that wait for one."""
+        return [seat for seat in self._seats.values() if seat.pod_uid in ("", pod_uid) and not seat.asleep]
 
     def waiting(self, namespace: str, pool: str) -> list[Seat]:
-        """Return the sessions of a pool that have no host."""
-        return [seat for seat in self._pools.get((namespace, pool), {}).values() if not seat.pod]
+        """Return the sessions of a pool that wait for a host."""
+        seats = self._pools.get((namespace, pool), {}).values()
+        return [seat for seat in seats if not seat.pod and not seat.asleep]
 
     def loads(self, uid: str, pool: Key, hosts: Sequence[HostFacts], views: Iterable[HostView]) -> dict[str, int]:
         """Return how many other sessions each host has, by pod name; views tell of those without a resource."""
@@ -117,10 +123,12 @@ def capacities(hosts: Iterable[HostFacts], views: Mapping[str, HostView], otherw
 
 
 def _seat_of_body(body: Json) -> Seat | None:
-    """Return the place of a session as a watch has it, or None for one that is not LongRunning."""
-    meta, spec = body["metadata"], body.get("spec", {})
-    if "poolRef" not in spec:
+    """Return the place of a session as a watch has it, or None for one that does not last."""
+    meta, spec, status = body["metadata"], body.get("spec", {}), body.get("status", {})
+    if spec.get("pattern", "Ephemeral") == "Ephemeral":
         return None
-    host = body.get("status", {}).get("host", {})
-    key = (meta["namespace"], meta["name"])
-    return Seat(meta["uid"], key, spec["poolRef"]["name"], host.get("pod", ""), host.get("podUID", ""))
+    host, key = status.get("host", {}), (meta["namespace"], meta["name"])
+    pool = spec.get("poolRef", {}).get("name", "")
+    reasons = [one.get("reason") for one in status.get("conditions", []) if one.get("type") == "Ready"]
+    asleep = bool(_AT_REST.intersection(reasons))
+    return Seat(meta["uid"], key, pool, host.get("pod", ""), host.get("podUID", ""), asleep)

@@ -1,46 +1,117 @@
-"""What to do about a LongRunning session: pure, in two halves around the one call that a pass may make to a host.
+"""What to do about a session that lasts: pure, in two halves around the one call that a pass may make to a host.
 
 `decide` looks at the world and may ask for a handover; `answers` turns what the host says to it into a status. A life
 goes so: placed (written down), handed over, Running; from then on the host's news keep the status, until the host is
 lost.
 """
 
+from dataclasses import replace
 from datetime import datetime
 
 from agentsessions.api.conditions import ConditionType, Reason, State
 from agentsessions.api.config import OperatorConfig
 from agentsessions.api.host import Beginning, HostSession, Phase
-from agentsessions.api.pool import AgentPool
 from agentsessions.api.status import AgentSessionStatus, Host
 from agentsessions.builders.activation import activation
+from agentsessions.builders.storage import store_problem
 from agentsessions.policies.endpoint import endpoint
+from agentsessions.policies.facts import PodFacts
 from agentsessions.policies.hosts import HostFacts
 from agentsessions.policies.resolve import Settings, describe, resolve
+from agentsessions.reconcile.longrunning import forgetting, ownpod, sleeping
 from agentsessions.reconcile.longrunning.figures import paced, with_figures
 from agentsessions.reconcile.longrunning.model import LOOK_AGAIN, Around, Handover, Step
 from agentsessions.reconcile.longrunning.placing import lost, place
-from agentsessions.reconcile.longrunning.rows import blocked, set_state, waiting, with_resumed
+from agentsessions.reconcile.longrunning.rows import blocked, set_state, waiting, with_durable, with_resumed
 
 _HELD = frozenset({Reason.RUNNING, Reason.CLI_FAILED})
 """Reasons of Ready of a session that its host has taken."""
 
+CUT = " Its last turn was interrupted."
+_STORE_PROBLEMS: dict[str, tuple[Reason, str]] = {
+    Reason.STORE_BEHIND: (Reason.STORE_BEHIND, "The session store had lost something and gets it back."),
+    Reason.STORE_UNREACHABLE: (Reason.STORE_UNREACHABLE, "The session store does not answer; it is tried again."),
+    Reason.STORE_REFUSED: (
+        Reason.STORE_REFUSED,
+        "The session store refuses what is written: check its credentials (`sessionStore.secretRef`) and its room.",
+    ),
+}
+
 
 def decide(around: Around, now: datetime, config: OperatorConfig) -> Step:
     """Return what to do about the session."""
-    pool = around.pool
-    if pool is None:
+    if around.pool_name and around.pool is None:
         text = f"AgentPool '{around.pool_name}' (`poolRef.name`) does not exist in this namespace."
         return blocked(around, Reason.POOL_NOT_FOUND, f"{text} Create it and the session starts.", now)
     settings = _settings(around, config)
     if settings is None:
         return blocked(around, Reason.TEMPLATE_NOT_FOUND, around.template_problem, now)
-    host = around.session.status.host
+    if step := forgetting.finalizer(around, settings):
+        return step
+    if around.session.spec.pattern == "Hybrid":
+        return _hybrid(around, settings, now, config)
+    return _lasting(around, settings, now, config)
+
+
+def _lasting(around: Around, settings: Settings, now: datetime, config: OperatorConfig) -> Step:
+    """Have the session on a host of its pool."""
+    pool, host = around.pool, around.session.status.host
+    assert pool is not None  # the schema asks for one
     if host is None:
         return place(around, pool, now, config)
     pod = around.pod(host.pod_uid)
     if pod is None:
         return lost(around, pool, host, settings.storage is not None, now, config)
-    return _on_host(around, pool, settings, pod, now, config)
+    return _on_host(around, settings, pod, now, config)
+
+
+def _hybrid(around: Around, settings: Settings, now: datetime, config: OperatorConfig) -> Step:
+    """Have the session where it should be: nowhere while it sleeps, in its pool or in a pod of its own while not."""
+    if problem := store_problem(settings.fields.session_store, config.embedded_store):
+        return replace(blocked(around, Reason.STORE_REQUIRED, problem, now), requeue=LOOK_AGAIN)
+    host = around.session.status.host
+    if host is None:
+        return _at_rest(around, settings, now, config)
+    if around.pool is not None:
+        pod = around.pod(host.pod_uid)
+        step = _lasting(around, settings, now, config)
+    else:
+        own = next((one for one in around.pods if _is(one, host)), None)
+        if own is None or own.is_terminal or own.deleting:
+            if around.session.spec.suspended:
+                return _at_rest(around, settings, now, config)
+            return ownpod.lost(around, settings, host, now, config)
+        pod = around.pod(own.uid)
+        if pod is None or not pod.ready:
+            return ownpod.starting(around, own, settings, now)
+        step = _on_host(around, settings, pod, now, config)
+    return step if pod is None or step.handover is not None else _put_away(around, step, settings, pod, now, config)
+
+
+def _at_rest(around: Around, settings: Settings, now: datetime, config: OperatorConfig) -> Step:
+    """The session has no host: let it sleep, or wake it."""
+    step = sleeping.sleeps(around, now, config)
+    if step is not None:
+        return ownpod.leftovers(around, step)
+    if around.fork_problem:
+        return blocked(around, Reason.FORK_SOURCE_NOT_FOUND, around.fork_problem, now)
+    if around.pool is not None:
+        return sleeping.wake_in_pool(around, around.pool, now, config)
+    return ownpod.wake(around, settings, now, config)
+
+
+def _put_away(
+    around: Around, step: Step, settings: Settings, pod: HostFacts, now: datetime, config: OperatorConfig
+) -> Step:
+    """The host has the session: let it sleep when it has put it away, have it put away when its time has come."""
+    if around.news is not None and around.news.put_away:
+        return sleeping.fallen_asleep(around, step.status, pod, around.news, now, config)
+    return sleeping.tired(around, step, settings, pod, now)
+
+
+def _is(pod: PodFacts, host: Host) -> bool:
+    """Return whether a pod is the one that status names; its uid is not known yet if a pass was cut short."""
+    return pod.name == host.pod and host.pod_uid in (None, pod.uid)
 
 
 def _settings(around: Around, config: OperatorConfig) -> Settings | None:
@@ -50,9 +121,7 @@ def _settings(around: Around, config: OperatorConfig) -> Settings | None:
     return resolve(around.session.spec, around.template, config.defaults, template_name=around.template_name)
 
 
-def _on_host(
-    around: Around, pool: AgentPool, settings: Settings, pod: HostFacts, now: datetime, config: OperatorConfig
-) -> Step:
+def _on_host(around: Around, settings: Settings, pod: HostFacts, now: datetime, config: OperatorConfig) -> Step:
     """The session's pod is there: hand the session over if the host does not have it as it should, else follow it."""
     if not pod.ready and not pod.deleting:
         text = f"Host '{pod.name}' is not ready."
@@ -63,7 +132,7 @@ def _on_host(
         text = f"Host '{pod.name}' stops; the session is given to what follows it."
         return waiting(around, Reason.HOST_NOT_READY, text, now, LOOK_AGAIN)
     status = around.session.status.model_copy(update={"resolved": describe(settings)})
-    return Step(status, handover=Handover(pod, activation(around.session, settings, pool)))
+    return Step(status, handover=Handover(pod, activation(around.session, settings, around.pool, around.fork_from)))
 
 
 def _must_be_given(around: Around, settings: Settings) -> bool:
@@ -101,9 +170,25 @@ def as_told(
         return set_state(around, State.BLOCKED, Reason.CLI_FAILED, text, now, onto=status)
     if news.beginning is Beginning.RESUMED:
         # Also without a handover: a host that was started anew finds its sessions on its own disk.
-        text = "The conversation was found and goes on."
-        status = with_resumed(around, status, "True", Reason.TRANSCRIPT_FOUND, text, now)
-    return _running(around, status, pod, now)
+        status = with_resumed(around, status, "True", Reason.TRANSCRIPT_FOUND, found_text(news), now)
+    return _running(around, _durable(around, status, news, now), pod, now)
+
+
+def found_text(news: HostSession) -> str:
+    """Return what to say of a conversation that was found."""
+    return f"The conversation was found and goes on.{CUT if news.interrupted else ''}"
+
+
+def _durable(around: Around, status: AgentSessionStatus, news: HostSession, now: datetime) -> AgentSessionStatus:
+    """Return the status with what the host says of the store."""
+    if news.durable is None:
+        return status
+    if news.durable:
+        text = "The session store has the whole transcript."
+        return with_durable(around, status, "True", Reason.TRANSCRIPT_STORED, text, now)
+    reason, text = _STORE_PROBLEMS.get(news.store_problem or "", _STORE_PROBLEMS[Reason.STORE_BEHIND])
+    text = f"{text} What was said is on the pod's disk until then."
+    return with_durable(around, status, "False", reason, text, now)
 
 
 def _fault(news: HostSession) -> str:

@@ -1,4 +1,4 @@
-"""Status changes that several steps share; pure. A LongRunning session never finishes, so it has no Succeeded."""
+"""Status changes that several steps share; pure. Sessions that last never finish, so they have no Succeeded."""
 
 from datetime import datetime, timedelta
 
@@ -7,11 +7,13 @@ from agentsessions.api.status import AgentSessionStatus, Condition, ConditionSta
 from agentsessions.reconcile.longrunning.model import Around, Step
 from agentsessions.reconcile.model import Notice
 
+_OF_THE_CONVERSATION = (ConditionType.RESUMED, ConditionType.TRANSCRIPT_DURABLE)
+
 
 def set_state(
     around: Around, state: State, reason: str, message: str, now: datetime, *, onto: AgentSessionStatus | None = None
 ) -> AgentSessionStatus:
-    """Return the status with the conditions of `state`; what is known of Resumed stays."""
+    """Return the status with the conditions of `state`; what is known of the conversation stays."""
     session = around.session
     status = onto or session.status
     row = conditions_for(
@@ -23,9 +25,9 @@ def set_state(
         now=now,
         ends=False,
     )
-    resumed = status.condition(ConditionType.RESUMED)
+    kept = [condition for condition in status.conditions if condition.type in _OF_THE_CONVERSATION]
     update = {
-        "conditions": [*row, resumed] if resumed else row,
+        "conditions": [*row, *kept],
         "observed_generation": session.metadata.generation,
         "session_id": session.metadata.uid,
     }
@@ -36,8 +38,27 @@ def with_resumed(
     around: Around, status: AgentSessionStatus, value: ConditionStatus, reason: Reason, message: str, now: datetime
 ) -> AgentSessionStatus:
     """Return the status with Resumed set."""
+    return _with_condition(around, status, ConditionType.RESUMED, value, reason, message, now)
+
+
+def with_durable(
+    around: Around, status: AgentSessionStatus, value: ConditionStatus, reason: Reason, message: str, now: datetime
+) -> AgentSessionStatus:
+    """Return the status with TranscriptDurable set."""
+    return _with_condition(around, status, ConditionType.TRANSCRIPT_DURABLE, value, reason, message, now)
+
+
+def _with_condition(
+    around: Around,
+    status: AgentSessionStatus,
+    kind: ConditionType,
+    value: ConditionStatus,
+    reason: Reason,
+    message: str,
+    now: datetime,
+) -> AgentSessionStatus:
     made: Condition = condition_for(
-        ConditionType.RESUMED,
+        kind,
         value,
         reason,
         message,
@@ -45,7 +66,7 @@ def with_resumed(
         generation=around.session.metadata.generation,
         now=now,
     )
-    others = [c for c in status.conditions if c.type != ConditionType.RESUMED]
+    others = [c for c in status.conditions if c.type != kind]
     return status.model_copy(update={"conditions": [*others, made]})
 
 

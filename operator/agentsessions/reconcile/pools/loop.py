@@ -12,6 +12,7 @@ from agentsessions.api.conditions import Reason
 from agentsessions.api.config import OperatorConfig
 from agentsessions.api.names import STATUS_FIELD_MANAGER
 from agentsessions.api.pool import AgentPool, AgentPoolStatus
+from agentsessions.hosts.embeddedstore import with_store_url
 from agentsessions.kube.client import Kube
 from agentsessions.kube.errors import AlreadyExists, Refused
 from agentsessions.kube.paths import POOLS, SECRETS, kind_of
@@ -50,7 +51,7 @@ class PoolReconciler:
         if seen is None:
             metrics.pool_gone(*key)
             return None
-        plan = await self._carried_out(seen, make_plan(seen, now, self.config), now)
+        plan = await self._carried_out(seen, make_plan(seen, now, with_store_url(self.config)), now)
         if plan.status != seen.pool.status:
             await self._write(seen.pool, plan.status)
             self._written["/".join(key)] = now

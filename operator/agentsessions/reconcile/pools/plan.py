@@ -66,7 +66,7 @@ def _children(
     """Return the children in the order in which they need each other, the hosts last."""
     pool = seen.pool
     policy = network_policy(pool.metadata.namespace, settings, config, hosts=True)
-    secret = host_secret(pool, settings, size)
+    secret = host_secret(pool, settings, size, config)
     name = secret["metadata"]["name"]
     made = hosts(pool, settings, size, count, name, policy_label(policy), config)
     return policy, secret, headless_service(pool), disruption_budget(pool), made

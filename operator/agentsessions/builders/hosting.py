@@ -1,0 +1,87 @@
+"""What every session host has, one of a pool or a session's own: its container, its files, its volumes."""
+
+import base64
+import json
+
+from agentsessions.api.base import Json
+from agentsessions.api.config import OperatorConfig
+from agentsessions.api.host import PORT, HostDocument
+from agentsessions.api.names import CONTAINER
+from agentsessions.builders.contract import HOME_DIR, PLACEHOLDER_KEY, SESSION_DIR, STATE_DIR, TMP_DIR
+from agentsessions.builders.environment import pod_variables, template_variables
+from agentsessions.builders.pod import container_isolation
+from agentsessions.builders.resources import resource_requirements
+from agentsessions.builders.storage import EMBEDDED_FILE, storage_mounts, storage_volumes
+from agentsessions.builders.volumes import local_volume, mounts
+from agentsessions.policies.resolve import Settings
+
+HOST_FILE = "host.json"
+
+
+def host_files(document: HostDocument, settings: Settings, config: OperatorConfig) -> dict[str, str]:
+    """Return the data of a host's Secret, in base64."""
+    files = {HOST_FILE: json.dumps(document.to_json(), sort_keys=True)}
+    store = settings.fields.session_store
+    if store is not None and store.type == "Embedded":
+        files[EMBEDDED_FILE] = config.embedded_store.url
+    return {name: base64.b64encode(text.encode()).decode() for name, text in files.items()}
+
+
+def host_container(settings: Settings, config: OperatorConfig, *, memory: str | None, grace: int) -> Json:
+    """Return the host's container; `memory` is set where it does not follow from `resources`."""
+    fields = settings.fields
+    resources = resource_requirements(fields.resources)
+    for kind in ("limits", "requests") if memory else ():
+        resources[kind]["memory"] = memory
+    return {
+        "name": CONTAINER,
+        "image": fields.image,
+        "imagePullPolicy": fields.image_pull_policy,
+        "args": ["serve"],
+        "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
+        "env": _environment(settings, config, grace),
+        "resources": resources,
+        "volumeMounts": [*mounts(settings), *storage_mounts(settings)],
+        "startupProbe": _probe("/ready", failures=60, seconds=1),
+        "readinessProbe": _probe("/ready", failures=1, seconds=5),
+        "livenessProbe": _probe("/health", failures=6, seconds=10),
+        "securityContext": container_isolation(),
+    }
+
+
+def host_volumes(settings: Settings, secret: str) -> list[Json]:
+    """Return the volumes; the claim, if there is one, is added by whoever has it."""
+    items = [{"key": HOST_FILE, "path": HOST_FILE}]
+    out: list[Json] = [{"name": "session", "secret": {"secretName": secret, "defaultMode": 0o440, "items": items}}]
+    names = ["home", "tmp"] + (["workspace", "state"] if settings.storage is None else [])
+    return out + [local_volume(name, settings) for name in names] + storage_volumes(settings, secret)
+
+
+def _probe(path: str, *, failures: int, seconds: int) -> Json:
+    return {
+        "httpGet": {"path": path, "port": "http"},
+        "periodSeconds": seconds,
+        "timeoutSeconds": 5,
+        "failureThreshold": failures,
+    }
+
+
+def _environment(settings: Settings, config: OperatorConfig, grace: int) -> list[Json]:
+    """Return the host's variables; the contract's cannot be overridden by the template."""
+    fixed = {
+        "AGENTSESSIONS_SESSION_DIR": SESSION_DIR,
+        "AGENTSESSIONS_STATE_DIR": STATE_DIR,
+        "AGENTSESSIONS_PUBLIC_KEYS": config.gateway.public_keys,
+        "AGENTSESSIONS_GRACE_SECONDS": str(grace),
+        "HOME": HOME_DIR,
+        "TMPDIR": TMP_DIR,
+        "CLAUDE_CONFIG_DIR": f"{STATE_DIR}/claude",
+        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+        "ANTHROPIC_API_KEY": PLACEHOLDER_KEY,
+    }
+    endpoint = settings.fields.model_endpoint
+    if endpoint and endpoint.base_url:
+        fixed["ANTHROPIC_BASE_URL"] = endpoint.base_url
+    own = pod_variables()
+    taken = fixed.keys() | {var["name"] for var in own}
+    return [*template_variables(fixed, settings, taken), *own]

@@ -1,0 +1,114 @@
+"""When a Hybrid session sleeps and when it wakes; pure.
+
+Its life: asleep (no pod) until the gateway asks for it, waking (a pod or a place in a pool, then a handover), Running,
+and asleep again once its host has put it away. Nothing but a `lastRequestTime` that was not answered yet wakes it, so
+that one wake serves any number of requests, and nothing is lost when the operator dies in between.
+"""
+
+from datetime import datetime, timedelta
+
+from agentsessions.api.conditions import Reason, State
+from agentsessions.api.config import OperatorConfig
+from agentsessions.api.host import HostSession
+from agentsessions.api.pool import AgentPool
+from agentsessions.api.status import AgentSessionStatus
+from agentsessions.policies.endpoint import endpoint
+from agentsessions.policies.hosts import HostFacts
+from agentsessions.policies.resolve import Settings
+from agentsessions.reconcile.longrunning.figures import with_figures
+from agentsessions.reconcile.longrunning.model import LOOK_AGAIN, Around, PutAway, Step
+from agentsessions.reconcile.longrunning.placing import place
+from agentsessions.reconcile.longrunning.rows import set_state
+from agentsessions.reconcile.model import Notice
+
+IDLE_SECONDS = 900
+_AGAIN = timedelta(seconds=60)
+"""How long a session that could not be put away is left alone before the next try."""
+_TEXT = {
+    Reason.ASLEEP: "The session sleeps and holds no pod; a message wakes it.",
+    Reason.SUSPENDED: "The session is suspended (`suspended: true`); it takes no messages until that is false.",
+}
+
+
+def sleeps(around: Around, now: datetime, config: OperatorConfig) -> Step | None:
+    """Return the step of a session that sleeps on, or None if it has to wake."""
+    suspended = bool(around.session.spec.suspended)
+    if not suspended and is_asked_for(around.session.status):
+        return None
+    return Step(_resting(around, around.session.status, now, config))
+
+
+def is_asked_for(status: AgentSessionStatus) -> bool:
+    """Return whether the gateway asked for the session since it was last woken. No two clocks are compared."""
+    return status.last_request_time is not None and status.last_request_time != status.answered_request_time
+
+
+def wake_in_pool(around: Around, pool: AgentPool, now: datetime, config: OperatorConfig) -> Step:
+    """Give the session a place in its pool."""
+    step = place(around, pool, now, config)
+    return Step(awake(around, step.status), step.notices, step.requeue, placed=step.placed) if step.placed else step
+
+
+def awake(around: Around, status: AgentSessionStatus) -> AgentSessionStatus:
+    """Return the status of a session that is given a pod or a place: one wake more, and the request answered."""
+    update = {"wakes": status.wakes + 1, "answered_request_time": around.session.status.last_request_time}
+    return status.model_copy(update=update)
+
+
+def tired(around: Around, step: Step, settings: Settings, pod: HostFacts, now: datetime) -> Step:
+    """Return the step of a session that its host has, with the putting away that its time has come for."""
+    news, suspended = around.news, bool(around.session.spec.suspended)
+    if news is None or not around.heard:
+        return step
+    if _could_not(news) and news.fault is not None and now - news.fault.time < _AGAIN:
+        return _kept_awake(around, step, f"The session stays awake: {news.fault.message}", news, now)
+    if suspended:
+        return Step(step.status, step.notices, LOOK_AGAIN, put_away=PutAway(pod, patient=True))
+    if news.idle_since is None:
+        return step  # whatever keeps it awake: its end is told by the host
+    left = news.idle_since + _timeout(settings) - now
+    if left > timedelta():
+        return Step(step.status, step.notices, min(left, step.requeue) if step.requeue else left)
+    return Step(step.status, step.notices, LOOK_AGAIN, put_away=PutAway(pod, patient=False))
+
+
+def fallen_asleep(
+    around: Around, told: AgentSessionStatus, pod: HostFacts, news: HostSession, now: datetime, config: OperatorConfig
+) -> Step:
+    """The host has put the session away: let go of it, with all that there is to know of it, as it has `told`."""
+    before = around.session.status
+    status = with_figures(told, news)
+    update = {
+        "host": None,
+        "suspend_time": now,
+        # A request that came since the wake found the session awake: it is answered.
+        "answered_request_time": before.last_request_time,
+        "archive": news.archive or before.archive,
+    }
+    return Step(_resting(around, status.model_copy(update=update), now, config), left=pod)
+
+
+def _could_not(news: HostSession) -> bool:
+    """Return whether the host tried to put the session away, and could not."""
+    return news.fault is not None and news.fault.reason in (Reason.ARCHIVE_FAILED, Reason.STORE_BEHIND)
+
+
+def _kept_awake(around: Around, step: Step, text: str, news: HostSession, now: datetime) -> Step:
+    """Say why a session that should sleep cannot, and try again after a while; an event tells of it when it is new."""
+    known = around.session.status.condition("Ready")
+    status = set_state(around, State.RUNNING, Reason.RUNNING, text, now, onto=step.status)
+    reason = news.fault.reason if news.fault else Reason.STORE_BEHIND
+    new = known is None or known.message != text
+    notices = (Notice("Warning", reason, "Suspend", text),) if new else ()
+    return Step(status, (*step.notices, *notices), _AGAIN)
+
+
+def _resting(around: Around, status: AgentSessionStatus, now: datetime, config: OperatorConfig) -> AgentSessionStatus:
+    """Return the status of a session without a pod."""
+    reason = Reason.SUSPENDED if around.session.spec.suspended else Reason.ASLEEP
+    status = set_state(around, State.ASLEEP, reason, _TEXT[reason], now, onto=status)
+    return status.model_copy(update={"host": None, "endpoint": endpoint(around.session, config)})
+
+
+def _timeout(settings: Settings) -> timedelta:
+    return timedelta(seconds=settings.fields.idle_timeout_seconds or IDLE_SECONDS)

@@ -1,0 +1,372 @@
+"""Hybrid sessions: no pod while they sleep, woken by a message, in other pods what they were, whatever the store."""
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from itertools import pairwise
+
+import pytest
+
+from e2e import manifests
+from e2e.api import PODS, SESSIONS, Json, condition
+from e2e.gateway import Gateway, said
+from e2e.lab import Lab, Labs
+from e2e.stage import Stage
+from e2e.stores import Store, postgres_store, redis_store, s3_store
+from standin.conversation import digest
+
+Opened = Callable[[Lab], Store]
+STORES = [
+    pytest.param(redis_store, id="redis"),
+    pytest.param(postgres_store, id="postgres"),
+    pytest.param(s3_store, id="s3"),
+]
+WAKES, TURNS = 4, 3
+CROWD = 20
+SLEEPERS = 60
+
+
+@pytest.fixture(scope="module")
+def stage(labs: Labs, gateway: Gateway) -> Iterator[Stage]:
+    """A namespace with somebody in it who may talk."""
+    with labs() as lab:
+        yield Stage.built(lab, gateway)
+
+
+def told(number: int) -> str:
+    """Return a prompt that is like no other."""
+    return f"message {number}: " + manifests.prompt(manifests.say(f"answer {number}"))
+
+
+async def slept(stage: Stage, name: str, spec: Json) -> Json:
+    """Apply a Hybrid session and wait until it sleeps."""
+    return await asyncio.to_thread(lambda: stage.hybrid(name, **spec))
+
+
+def pods_of(stage: Stage, session: Json) -> list[str]:
+    """Return the names of a session's pods."""
+    return [str(pod["metadata"]["name"]) for pod in stage.lab.pods(session)]
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.requirement("H03", "H04", "H12")
+@pytest.mark.parametrize("store", STORES)
+async def test_a_conversation_is_the_same_in_every_pod(stage: Stage, store: Opened) -> None:
+    opened = await asyncio.to_thread(store, stage.lab)
+    name = f"diary-{opened.kind.name}"
+    spec = {"sessionStore": opened.given_to(stage.lab), "idleTimeoutSeconds": 5}
+    session = await slept(stage, name, spec)
+    assert pods_of(stage, session) == []
+    client, seen, sent = stage.client(name), [], 0
+    for _ in range(WAKES):
+        for _ in range(TURNS):
+            events = await client.say_text(told(sent))
+            assert said(events) == [f"answer {sent}"]
+            assert events[-1].data == {}
+            sent += 1
+        awake = await asyncio.to_thread(stage.lab.session, name)
+        seen.append(awake["status"]["host"]["podUID"])
+        session = await asyncio.to_thread(stage.asleep, name)
+        assert condition(session, "Ready")["status"] == "True"
+        assert condition(session, "Active")["status"] == "False"
+        assert condition(session, "TranscriptDurable")["status"] == "True"
+        assert "host" not in session["status"]
+    assert len(set(seen)) == WAKES
+    assert stage.lab.model_heard(session) == [digest(told(number)) for number in range(sent)]
+    assert stage.lab.model_requests(session) == sent
+    usage = session["status"]["usage"]
+    assert usage["turns"] == sent
+    assert session["status"]["wakes"] == WAKES
+    assert Decimal(usage["costUsd"]) > 0
+    assert condition(session, "Resumed")["reason"] == "TranscriptFound"
+    assert opened.mentions(str(session["metadata"]["uid"]))
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.requirement("H03", "H12")
+async def test_many_sleep_without_a_pod_and_without_a_write(stage: Stage) -> None:
+    opened = await asyncio.to_thread(redis_store, stage.lab)
+    spec = {"sessionStore": opened.given_to(stage.lab), "idleTimeoutSeconds": 3600}
+    names = [f"sleeper-{number}" for number in range(SLEEPERS)]
+    for name in names:
+        stage.lab.api.apply(manifests.hybrid(stage.lab.namespace, name, **spec))
+    sessions = [await asyncio.to_thread(stage.lab.reason, name, "Asleep") for name in names]
+    versions = {one["metadata"]["name"]: one["metadata"]["resourceVersion"] for one in sessions}
+    await asyncio.sleep(45)
+    now = {one["metadata"]["name"]: one for one in stage.lab.sessions() if one["metadata"]["name"] in versions}
+    assert {name: one["metadata"]["resourceVersion"] for name, one in now.items()} == versions
+    ours = {str(one["metadata"]["uid"]) for one in sessions}
+    pods = stage.lab.api.list(PODS, stage.lab.namespace)
+    assert [pod for pod in pods if pod["metadata"]["labels"].get("agentsessions.dev/session-uid") in ours] == []
+    for name in names:
+        stage.lab.terminal.kubectl("delete", SESSIONS.plural, name, "-n", stage.lab.namespace, "--wait=false")
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.requirement("H12", "H36")
+async def test_a_crowd_at_the_door_wakes_it_once(stage: Stage) -> None:
+    opened = await asyncio.to_thread(redis_store, stage.lab)
+    spec = {"sessionStore": opened.given_to(stage.lab), "idleTimeoutSeconds": 60}
+    await slept(stage, "popular", spec)
+    ways = list(stage.gateway.urls.values())
+    assert len(ways) == 2
+    clients = [stage.client("popular", base=ways[number % 2]) for number in range(CROWD)]
+    turns = await asyncio.gather(*(client.say_text(told(number)) for number, client in enumerate(clients)))
+    assert [said(events) for events in turns] == [[f"answer {number}"] for number in range(CROWD)]
+    spans = sorted((events[0].number, events[-1].number) for events in turns)
+    assert all(first[1] < second[0] for first, second in pairwise(spans))
+    session = stage.lab.session("popular")
+    assert session["status"]["wakes"] == 1
+    assert len(pods_of(stage, session)) == 1
+    assert Counter(stage.lab.model_heard(session)) == Counter(digest(told(number)) for number in range(CROWD))
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.requirement("H04", "H12")
+async def test_files_and_memory_come_back_from_the_archive(stage: Stage) -> None:
+    opened = await asyncio.to_thread(s3_store, stage.lab)
+    spec = {
+        "sessionStore": opened.given_to(stage.lab),
+        "workspace": {"archive": opened.archive()},
+        "idleTimeoutSeconds": 5,
+    }
+    await slept(stage, "builder", spec)
+    client = stage.client("builder")
+    make = (
+        "mkdir -p site && echo heron > site/index && ln -s index site/link && echo notes > $CLAUDE_CONFIG_DIR/CLAUDE.md"
+    )
+    await client.say(manifests.bash(make), manifests.say("made"))
+    session = await asyncio.to_thread(stage.asleep, "builder")
+    assert session["status"]["archive"]["generation"] == 1
+    read = "cat site/link; readlink site/link; cat $CLAUDE_CONFIG_DIR/CLAUDE.md; echo more > more"
+    events = await client.say(manifests.bash(read), manifests.say("{{toolResult}}"))
+    assert said(events)[-1].split() == ["heron", "index", "notes"]
+    session = await asyncio.to_thread(stage.asleep, "builder")
+    assert session["status"]["archive"]["generation"] == 2
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.requirement("H04")
+async def test_files_stay_on_a_volume(stage: Stage) -> None:
+    opened = await asyncio.to_thread(redis_store, stage.lab)
+    spec = {
+        "sessionStore": opened.given_to(stage.lab),
+        "workspace": {"storage": "1Gi"},
+        "idleTimeoutSeconds": 5,
+    }
+    await slept(stage, "keeper", spec)
+    client = stage.client("keeper")
+    await client.say(manifests.bash("echo stork > note"), manifests.say("made"))
+    await asyncio.to_thread(stage.asleep, "keeper")
+    assert said(await client.say(manifests.bash("cat note"), manifests.say("{{toolResult}}")))[-1] == "stork"
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.requirement("H03")
+async def test_it_sleeps_on_demand_and_takes_no_message_then(stage: Stage) -> None:
+    opened = await asyncio.to_thread(redis_store, stage.lab)
+    spec = {"sessionStore": opened.given_to(stage.lab), "idleTimeoutSeconds": 3600}
+    await slept(stage, "obedient", spec)
+    client = stage.client("obedient")
+    assert (await client.status())[0] == 409
+    await client.say_text(told(0))
+    turn = asyncio.create_task(client.say(manifests.bash("sleep 4"), manifests.say("finished first")))
+    await asyncio.sleep(2)
+    stage.lab.api.patch(SESSIONS, stage.lab.namespace, "obedient", {"spec": {"suspended": True}})
+    assert said(await turn)[-1] == "finished first"
+    session = await asyncio.to_thread(stage.lab.reason, "obedient", "Suspended")
+    assert condition(session, "Ready")["status"] == "True"
+    status, body = await client.status("POST", "/messages", json={"prompt": "x"})
+    assert status == 409
+    assert "session-suspended" in body
+    stage.lab.api.patch(SESSIONS, stage.lab.namespace, "obedient", {"spec": {"suspended": None}})
+    await asyncio.to_thread(stage.lab.reason, "obedient", "Asleep")
+    assert said(await client.say_text(told(1))) == ["answer 1"]
+    session = stage.lab.session("obedient")
+    assert stage.lab.model_heard(session)[0] == digest(told(0))
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.requirement("H12")
+async def test_a_fork_goes_its_own_way_from_a_common_past(stage: Stage) -> None:
+    opened = await asyncio.to_thread(redis_store, stage.lab)
+    spec = {"sessionStore": opened.given_to(stage.lab), "idleTimeoutSeconds": 5}
+    await slept(stage, "trunk", spec)
+    await stage.client("trunk").say_text(told(0))
+    await asyncio.to_thread(stage.asleep, "trunk")
+    await slept(stage, "branch", spec | {"forkFrom": {"name": "trunk"}})
+    await stage.client("branch").say_text(told(1))
+    await asyncio.to_thread(stage.asleep, "branch")
+    await stage.client("branch").say_text(told(2))
+    await stage.client("trunk").say_text(told(3))
+    heard = {name: stage.lab.model_heard(stage.lab.session(name)) for name in ("trunk", "branch")}
+    assert heard["branch"] == [digest(told(number)) for number in (0, 1, 2)]
+    assert heard["trunk"] == [digest(told(number)) for number in (0, 3)]
+    branch = stage.lab.session("branch")
+    assert branch["status"]["sessionId"] != stage.lab.session("trunk")["status"]["sessionId"]
+    stage.lab.api.apply(manifests.hybrid(stage.lab.namespace, "orphan", forkFrom={"name": "nobody"}, **spec))
+    await asyncio.to_thread(stage.lab.reason, "orphan", "Asleep")
+    status, body = await stage.client("orphan").status("POST", "/messages", json={"prompt": "x"})
+    assert status == 503
+    assert "ForkSourceNotFound" in body, body
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.requirement("H03", "H30")
+async def test_a_store_that_was_emptied_is_never_answered_from_nothing(stage: Stage) -> None:
+    opened = await asyncio.to_thread(redis_store, stage.lab)
+    store = opened.given_to(stage.lab)
+    for name, policy in (("strict", "Fail"), ("easy", "StartFresh")):
+        spec = {"sessionStore": store, "idleTimeoutSeconds": 5, "onMissingTranscript": policy}
+        await slept(stage, name, spec)
+        await stage.client(name).say_text(told(0))
+    for name in ("strict", "easy"):
+        await asyncio.to_thread(stage.asleep, name)
+    await asyncio.to_thread(opened.empty)
+    status, body = await stage.client("strict").status("POST", "/messages", json={"prompt": told(1)})
+    assert status == 503
+    assert "TranscriptMissing" in body, body
+    strict = stage.lab.session("strict")
+    assert (condition(strict, "Stalled")["status"], condition(strict, "Resumed")["status"]) == ("True", "False")
+    assert stage.lab.model_requests(strict) == 1
+    async with stage.client("easy").call("POST", "/messages", json={"prompt": told(1)}) as answer:
+        assert answer.status == 200
+        assert answer.headers["X-Agentsessions-Session"] == "lost"
+        await answer.read()
+    easy = stage.lab.until("easy", lambda s: condition(s, "Resumed").get("status") == "False", "Resumed=False")
+    assert condition(easy, "Resumed")["reason"] == "TranscriptMissing"
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.requirement("H30", "H31")
+async def test_a_store_that_is_down_for_a_while_costs_nothing_but_time(stage: Stage) -> None:
+    opened = await asyncio.to_thread(redis_store, stage.lab)
+    spec = {"sessionStore": opened.given_to(stage.lab), "idleTimeoutSeconds": 10}
+    await slept(stage, "patient", spec)
+    client = stage.client("patient")
+    await client.say_text(told(0))
+    with opened.stopped():
+        events = await client.say_text(told(1))
+        assert said(events) == ["answer 1"]
+        assert events[-1].data == {"transcriptDurable": False}
+        behind = await asyncio.to_thread(
+            stage.lab.until,
+            "patient",
+            lambda s: condition(s, "TranscriptDurable").get("status") == "False",
+            "TranscriptDurable=False",
+        )
+        assert condition(behind, "TranscriptDurable")["reason"] == "StoreUnreachable"
+        await asyncio.sleep(20)
+        assert condition(stage.lab.session("patient"), "Ready")["reason"] == "Running"
+    await asyncio.to_thread(
+        stage.lab.until,
+        "patient",
+        lambda s: condition(s, "TranscriptDurable").get("status") == "True",
+        "TranscriptDurable=True",
+    )
+    await asyncio.to_thread(stage.asleep, "patient")
+    await client.say_text(told(2))
+    heard = stage.lab.model_heard(stage.lab.session("patient"))
+    assert heard == [digest(told(number)) for number in range(3)]
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.requirement("H31", "K02")
+async def test_a_pod_that_is_lost_in_a_turn_loses_nothing_acknowledged(stage: Stage) -> None:
+    opened = await asyncio.to_thread(redis_store, stage.lab)
+    spec = {"sessionStore": opened.given_to(stage.lab), "idleTimeoutSeconds": 3600}
+    await slept(stage, "tough", spec)
+    client = stage.client("tough")
+    await client.say_text(told(0))
+    pod = stage.lab.session("tough")["status"]["host"]["pod"]
+    cut = asyncio.create_task(client.say(manifests.bash("touch /tmp/here; sleep 600", timeout=600_000)))
+    await asyncio.to_thread(
+        stage.lab.execute, pod, "sh", "-c", "until [ -e /tmp/*/here ] || [ -e /tmp/here ]; do sleep 0.1; done"
+    )
+    await asyncio.sleep(1)
+    stage.lab.api.delete(PODS, stage.lab.namespace, pod, gracePeriodSeconds=0)
+    with pytest.raises(Exception):  # noqa: B017, PT011 - however the client's library puts it
+        await cut
+    found = await asyncio.to_thread(
+        stage.lab.until,
+        "tough",
+        lambda s: condition(s, "Ready").get("reason") == "Running" and s["status"]["host"]["pod"] != pod,
+        "another pod",
+    )
+    assert "interrupted" in condition(found, "Resumed")["message"]
+    assert stage.lab.event("tough", "TurnInterrupted")
+    await client.say_text(told(1))
+    heard = stage.lab.model_heard(stage.lab.session("tough"))
+    assert heard[0] == digest(told(0))
+    assert heard[-1] == digest(told(1))
+    assert len(heard) == len(set(heard))
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.requirement("H03", "K04")
+async def test_namesakes_of_two_namespaces_never_meet_in_a_store(stage: Stage, labs: Labs) -> None:
+    with labs() as other_lab:
+        other = Stage.built(other_lab, stage.gateway)
+        opened = await asyncio.to_thread(redis_store, stage.lab)
+        for number, one in enumerate((stage, other)):
+            spec = {"sessionStore": opened.given_to(one.lab), "idleTimeoutSeconds": 5}
+            await slept(one, "twin", spec)
+            await one.client("twin").say_text(told(number))
+        for one in (stage, other):
+            await asyncio.to_thread(one.asleep, "twin")
+        for number, one in enumerate((stage, other)):
+            await one.client("twin").say_text(told(10 + number))
+            heard = one.lab.model_heard(one.lab.session("twin"))
+            assert heard == [digest(told(number)), digest(told(10 + number))]
+        stranger = other.client("twin")
+        theirs = type(stranger)(stranger.base, stage.client("twin").path, other.token)
+        assert (await theirs.status("POST", "/messages", json={"prompt": "x"}))[0] == 404
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.requirement("H03", "H30")
+def test_what_is_missing_is_said(stage: Stage) -> None:
+    stage.lab.api.apply(manifests.hybrid(stage.lab.namespace, "homeless"))
+    found = stage.lab.reason("homeless", "StoreRequired")
+    assert "sessionStore" in condition(found, "Ready")["message"]
+    assert condition(found, "Stalled")["status"] == "True"
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.requirement("H03", "H12")
+async def test_in_a_pool_it_wakes_without_a_pod_of_its_own(stage: Stage) -> None:
+    opened = await asyncio.to_thread(redis_store, stage.lab)
+    store = opened.given_to(stage.lab)
+    stage.lab.api.apply(manifests.template(stage.lab.namespace, "stored", sessionStore=store))
+    await asyncio.to_thread(lambda: stage.pool("warm", replicas=2, sessionsPerHost=3, templateRef={"name": "stored"}))
+    await slept(stage, "guest", {"poolRef": {"name": "warm"}, "idleTimeoutSeconds": 5})
+    client, began = stage.client("guest"), time.monotonic()
+    await client.say_text(told(0))
+    print(f"first answer after {time.monotonic() - began:.1f} s")
+    session = await asyncio.to_thread(stage.lab.reason, "guest", "Asleep")
+    assert pods_of(stage, session) == []
+    pool = await asyncio.to_thread(
+        stage.until_pool, "warm", lambda p: p["status"]["sessions"] == 0, "hosts without sessions"
+    )
+    assert pool["status"]["readyReplicas"] == 2
+    began = time.monotonic()
+    await client.say_text(told(1))
+    print(f"answer to a sleeper after {time.monotonic() - began:.1f} s")
+    assert stage.lab.model_heard(stage.lab.session("guest")) == [digest(told(0)), digest(told(1))]
+    assert json.dumps(store)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.requirement("H03")
+async def test_the_embedded_store_is_enough_to_begin_with(stage: Stage) -> None:
+    await slept(stage, "beginner", {"sessionStore": {"type": "Embedded"}, "idleTimeoutSeconds": 5})
+    client = stage.client("beginner")
+    await client.say_text(told(0))
+    await asyncio.to_thread(stage.asleep, "beginner")
+    await client.say_text(told(1))
+    session = stage.lab.session("beginner")
+    assert stage.lab.model_heard(session) == [digest(told(0)), digest(told(1))]
+    assert condition(session, "TranscriptDurable")["status"] == "True"
