@@ -20,7 +20,7 @@ BENCH_ARGS ?=
 ## XDG_CACHE_HOME, XDG_STATE_HOME: where built programs and images, and the local cluster's state, are kept
 
 RUN := $(VENV)/bin/python
-TIERS := lint verify test-unit test-agent test-chart test-egress test-e2e demo
+TIERS := lint verify test-unit test-agent test-stores test-chart test-egress test-e2e demo
 GENERATED := crds charts/agentsessions-crds/files charts/agentsessions/values.schema.json \
   docs/api.md docs/metrics.md docs/requirements.md
 
@@ -70,7 +70,7 @@ env: setup ## Print what a shell needs to use the cluster: eval "$(make -s env)"
 ##@ Tests
 
 .PHONY: test
-test: setup ## Run every tier, cheapest first: lint, unit, agent, chart, egress, a real cluster, the demo
+test: setup ## Run every tier, cheapest first: lint, unit, agent, stores, chart, egress, a real cluster, the demo
 	@report=""; for tier in $(TIERS); do \
 	  printf '\n== %s\n' "$$tier"; begin=$$(date +%s); \
 	  $(MAKE) $$tier || { printf '\n%b== %s failed\n' "$$report" "$$tier"; exit 1; }; \
@@ -92,6 +92,10 @@ test-unit: setup ## Run the tests that need nothing but Python: units, demo, doc
 test-agent: setup ## Run the agent image's program with the real SDK and CLI against the model stand-in
 	@$(RUN) -m pytest tests/agent $(PYTEST_ARGS)
 
+.PHONY: test-stores
+test-stores: setup ## Run the session stores and archives against real Redis, Postgres and S3 servers (builds one once)
+	@$(RUN) -m pytest tests/stores $(PYTEST_ARGS)
+
 .PHONY: test-chart
 test-chart: setup ## Check what the Helm charts render to, and the GitOps health checks (builds Helm once)
 	@$(RUN) -m pytest tests/chart tests/gitops $(PYTEST_ARGS)
@@ -111,6 +115,10 @@ bench: setup ## Measure how fast sessions start on the cluster; prints a table a
 .PHONY: bench-hosts
 bench-hosts: setup ## Measure sessions on a shared host, and the gateway against direct calls; prints JSON
 	@$(RUN) -m bench.hosts
+
+.PHONY: bench-hybrid
+bench-hybrid: setup ## Measure how fast sleeping sessions wake, by store and length of conversation; prints Markdown
+	@$(RUN) -m bench.hybrid
 
 ##@ Source
 

@@ -95,3 +95,26 @@ def _per(count: int, mib: float) -> str:
 
 def _cell(value: object) -> str:
     return str(value)
+
+
+def waking(found: Sequence[Json], alone: Sequence[Json], archive: Json, where: str) -> str:
+    """Return the section on sessions that wake and fall asleep."""
+    head = ["conversation", *(row["store"] for row in found), "SDK alone, from Redis"]
+    body: list[list[object]] = [["none: the first wake", *(f"{row['cold']:.1f} s" for row in found), ""]]
+    for place, row in enumerate(alone):
+        lengths = [one["rows"][place] for one in found]
+        turns = f"{row['turns']} turns, {lengths[0]['bytes'] / 2**20:.1f} MiB"
+        times = [f"{one['p50']:.1f} s ({one['max']:.1f})" for one in lengths]
+        body.append([turns, *times, f"{sorted(row['seconds'])[len(row['seconds']) // 2]:.1f} s"])
+    body.append(["put away, until it has no pod", *(f"{row['sleep']:.1f} s" for row in found), ""])
+    text = (
+        "From a message to a session that sleeps until the agent's first word: gateway, pod, conversation, CLI and "
+        "model stand-in included; median of three, the slowest in brackets. The last column is the SDK's own resume in "
+        f"a process that is there already, without a pod, a gateway or a kubelet. {where}"
+    )
+    rate = archive["megabytes"] / archive["sleep"]
+    more = (
+        f"A workspace of {archive['megabytes']} MB ({archive['packed'] / 10**6:.0f} MB packed): {archive['sleep']:.1f} s "
+        f"to put away ({rate:.0f} MB/s, all of it included), {archive['wake']:.1f} s from a message to the first word."
+    )
+    return section("Sessions that wake", text, table(head, body), more)

@@ -89,6 +89,17 @@ async def test_a_status_is_applied_to_the_subresource_with_the_version_it_was_ma
     assert asked.body["metadata"]["resourceVersion"] == "7"
 
 
+async def test_finalizers_are_merged_into_the_object_that_was_read(server: ApiServer, kube: Kube) -> None:
+    server.says(OK)
+    patch = {"metadata": {"uid": "u", "resourceVersion": "7", "finalizers": ["a"]}}
+    await kube.merge(SESSIONS, "n", "s", patch, manager="agentsessions")
+    (asked,) = server.asked
+    assert (asked.verb, asked.path) == ("PATCH", "/apis/agentsessions.dev/v1alpha1/namespaces/n/agentsessions/s")
+    assert asked.query == {"fieldManager": "agentsessions"}
+    assert asked.headers["content-type"] == "application/merge-patch+json"
+    assert asked.body == patch
+
+
 async def test_delete_sends_its_preconditions(server: ApiServer, kube: Kube) -> None:
     server.says(OK)
     await kube.delete(PODS, "n", "p", uid="u", resourceVersion="9")

@@ -50,6 +50,7 @@ _ORDER = (
     "test_longrunning",
     "test_ring",
     "test_hybrid",
+    "test_forgotten",
     "test_wake_progress",
     "test_hybrid_faults",
     "test_healing",

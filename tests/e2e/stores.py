@@ -67,7 +67,7 @@ class Store:
 
     def secret(self, namespace: str) -> Json:
         """Return the Secret that sessions of a namespace need."""
-        return manifests.secret(namespace, self.secret_name, **self._credentials())
+        return manifests.secret(namespace, self.secret_name, **self.credentials())
 
     def mentions(self, text: str) -> list[str]:
         """Return the keys (Redis, S3) or rows (Postgres) in which a text stands, for example a session's id."""
@@ -151,7 +151,8 @@ class Store:
         peer = {"namespace": NAMESPACE, "podLabels": store_pods.labels(self.kind), "port": self.kind.port}
         return {"secretRef": {"name": self.secret_name}, "egress": [peer]}
 
-    def _credentials(self) -> dict[str, str]:
+    def credentials(self) -> dict[str, str]:
+        """Return what its Secret holds."""
         if self.kind is S3:
             return {"accessKeyId": USER, "secretAccessKey": self.password}
         if self.kind is REDIS:

@@ -1,5 +1,6 @@
 """The chart's permissions and policies on a real cluster, under a release name that nobody else uses."""
 
+import json
 import secrets
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from chart import helm
 from install import kubectl
 
 RELEASE = "install-test"
+CRD = "agentsessions.agentsessions.dev"
 LOADING_SECONDS = 60
 LOCKED_DOWN = {
     "allowPrivilegeEscalation": False,
@@ -84,6 +86,25 @@ def namespaced(namespaces: Installation) -> Iterator[Installation]:
         yield Installation(namespaces.other, namespaces.watched, namespaces.namespace)
     finally:
         _delete(manifests)
+
+
+@pytest.fixture(scope="session")
+def crd() -> Iterator[None]:
+    """The kind of sessions as this checkout has it; a cluster that had none has it for as long as the tests run."""
+    made: helm.Manifest = yaml.safe_load((helm.ROOT / "crds" / f"{CRD}.yaml").read_text())
+    found = kubectl.run("get", "crd", CRD, "--ignore-not-found", "--output", "json")
+    if found:
+        # What is Helm's stays Helm's: in its name, with its labels, so that its next upgrade meets no other owner.
+        kept = json.loads(found)["metadata"]
+        made["metadata"] = {"name": CRD, "labels": kept.get("labels"), "annotations": kept.get("annotations")}
+    how = ("--server-side", "--force-conflicts", "--field-manager", "helm")
+    kubectl.run("apply", *how, "--filename", "-", stdin=made)
+    try:
+        kubectl.run("wait", "--for=condition=Established", f"crd/{CRD}", "--timeout=30s")
+        yield
+    finally:
+        if not found:
+            kubectl.run("delete", "crd", CRD, "--timeout=60s")
 
 
 def _until_judged(installation: Installation) -> None:

@@ -6,12 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from chart import helm
 from install import kubectl
 from install.conftest import LOADING_SECONDS, RELEASE, Installation
 from install.kubectl import Json
 
-CRD = "agentsessions.agentsessions.dev"
 NAME = "diary"
 ASKED = {"lastRequestTime": "2026-01-02T03:04:05.000001Z"}
 HOST = {"pod": "diary-1", "podUID": "6f0c1b9e-0000-4000-8000-000000000003"}
@@ -29,32 +27,30 @@ FORBIDDEN: dict[str, Json] = {
 
 
 @pytest.fixture(scope="module")
-def kind() -> Iterator[None]:
-    """The kind of sessions; a cluster that does not have it yet has it for as long as the tests run."""
-    if kubectl.run("get", "crd", CRD, "--ignore-not-found", "--output", "name"):
-        yield
-        return
-    file = str(helm.ROOT / "crds" / f"{CRD}.yaml")
-    kubectl.run("create", "--filename", file)
-    try:
-        kubectl.run("wait", "--for=condition=Established", f"crd/{CRD}", "--timeout=30s")
-        yield
-    finally:
-        kubectl.run("delete", "crd", CRD)
-
-
-@pytest.fixture(scope="module")
-def sleeper(cluster_wide: Installation, kind: None) -> Iterator[Installation]:
+def sleeper(cluster_wide: Installation, crd: None) -> Iterator[Installation]:
     """A session with a status, once the API server judges what the gateway does to it."""
     meta = {"name": NAME, "namespace": cluster_wide.watched}
     api = {"apiVersion": "agentsessions.dev/v1alpha1", "kind": "AgentSession"}
-    kubectl.apply({**api, "metadata": meta, "spec": {"pattern": "Hybrid", "suspended": True}})
+    kubectl.apply({**api, "metadata": meta, "spec": {"pattern": "Hybrid", "suspended": True}}, *readable(cluster_wide))
     try:
         patch(cluster_wide, {"status": STATUS}, user=None, keep=True)
         _until_judged(cluster_wide)
         yield cluster_wide
     finally:
         kubectl.run("delete", "agentsession", NAME, "--namespace", cluster_wide.watched, "--wait=false")
+
+
+def readable(installation: Installation) -> list[Json]:
+    """Return what lets the gateway read the status by itself: it need not, but kubectl reads before it patches."""
+    group = "rbac.authorization.k8s.io"
+    meta = {"name": "reads-status", "namespace": installation.watched}
+    rule = {"apiGroups": ["agentsessions.dev"], "resources": ["agentsessions/status"], "verbs": ["get"]}
+    user = {"apiGroup": group, "kind": "User", "name": installation.gateway}
+    role = {"apiGroup": group, "kind": "Role", "name": "reads-status"}
+    return [
+        {"apiVersion": f"{group}/v1", "kind": "Role", "metadata": meta, "rules": [rule]},
+        {"apiVersion": f"{group}/v1", "kind": "RoleBinding", "metadata": meta, "roleRef": role, "subjects": [user]},
+    ]
 
 
 def patch(

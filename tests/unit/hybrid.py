@@ -1,16 +1,13 @@
-"""A Hybrid session in a made-up world: pods that obey, hosts without a network, a gateway that asks, and the operator."""
+"""A Hybrid session in a made-up world: pods that obey, hosts without a network, a gateway that asks, an operator."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from agentsessions.api.base import API_VERSION, Json
 from agentsessions.api.config import Gateway, OperatorConfig
-from agentsessions.api.host import Activation, Beginning, HostSession
-from agentsessions.api.names import GATEWAY_FIELD_MANAGER
+from agentsessions.api.host import HostSession
+from agentsessions.api.names import GATEWAY_FIELD_MANAGER, pod_name
 from agentsessions.api.session import AgentSession
-from agentsessions.hosts.client import HostAddress
-from agentsessions.hosts.errors import Busy, HostError, Refused
 from agentsessions.hosts.views import HostView
 from agentsessions.kube.paths import EVENTS, PODS, POOLS, SESSIONS
 from agentsessions.policies.hosts import host_facts
@@ -19,8 +16,8 @@ from agentsessions.reconcile.longrunning.hostwatch import live_hosts
 from agentsessions.reconcile.loop import Reconciler
 from agentsessions.reconcile.observe import DeletedPods
 from unit import kubelet
-from unit.hosts.fakehost import make_host_session
 from unit.lasting import make_host_pod, make_pool
+from unit.madeuphosts import Hosts
 from unit.make import NAMESPACE, NOW, SessionMaker, stamp
 from unit.operator_at_work import finish
 from unit.world import Crash, World
@@ -42,9 +39,14 @@ def make_nap(uid: str = UID, **spec: object) -> SessionMaker:
 
 def make_pooled(**spec: object) -> SessionMaker:
     """Start with one that wakes on a host of a pool, whose template has the store."""
-    maker = make_nap(poolRef={"name": "chat"}, **spec)
+    maker = make_nap(**{"poolRef": {"name": "chat"}} | spec)
     del maker.body["spec"]["sessionStore"]
     return maker
+
+
+def own_pod(number: int) -> str:
+    """Return the name of the pod of a wake."""
+    return pod_name(NAME, UID, number)
 
 
 def serving() -> Json:
@@ -55,74 +57,6 @@ def serving() -> Json:
 def not_ready() -> Json:
     """The host in the pod starts anew."""
     return kubelet.running() | {"podIP": "10.0.0.9", "conditions": [{"type": "Ready", "status": "False"}]}
-
-
-@dataclass
-class Hosts:
-    """Client and streams in one: `held` is what each host has, by the pod's uid, `views` what the operator heard."""
-
-    held: dict[str, dict[str, HostSession]] = field(default_factory=dict)
-    views: dict[str, HostView] = field(default_factory=dict)
-    given: list[Activation] = field(default_factory=list)
-    asked: list[bool] = field(default_factory=list)
-    deleted: list[tuple[str, str]] = field(default_factory=list)
-    beginning: Beginning = Beginning.FRESH
-    interrupted: bool = False
-    refusal: HostError | None = None
-    on_session: Callable[[HostView, HostSession], None] = lambda *_: None
-    on_host: Callable[[HostView], None] = lambda _: None
-
-    def hosts(self) -> list[HostView]:
-        """Return what was heard of every host."""
-        return list(self.views.values())
-
-    def host(self, uid: str) -> HostView | None:
-        """Return what was heard of a host."""
-        return self.views.get(uid)
-
-    def add(self, address: HostAddress) -> None:
-        """Follow a host; it has said nothing yet."""
-        self.views.setdefault(address.uid, HostView(address))
-
-    def learn(self, uid: str, session: HostSession) -> None:
-        """Take note of an answer."""
-        if self.views[uid].heard:
-            self.views[uid] = self.views[uid].with_session(session)
-
-    def unlearn(self, uid: str, session_id: str) -> None:
-        """Take note of a session that was taken away."""
-        self.views[uid] = self.views[uid].without(session_id)
-
-    async def activate(self, host: HostAddress, activation: Activation) -> HostSession:
-        """Take a session."""
-        if self.refusal is not None:
-            raise self.refusal
-        self.given.append(activation)
-        made = make_host_session(
-            str(activation.session_id),
-            activation.name,
-            activation.namespace,
-            beginning=self.beginning,
-            interrupted=self.interrupted,
-            durable=True,
-            idle_since=NOW,
-        )
-        return self.held.setdefault(host.uid, {}).setdefault(str(activation.session_id), made)
-
-    async def suspend(self, host: HostAddress, session_id: str, *, patient: bool) -> HostSession:
-        """Begin to put a session away."""
-        self.asked.append(patient)
-        known = self.held.get(host.uid, {}).get(session_id)
-        if known is None:
-            raise Refused(404, "session-not-found", "")
-        if known.idle_since is None and not patient:
-            raise Busy(409, "session-busy", "")
-        return known
-
-    async def delete(self, host: HostAddress, session_id: str, files: str) -> None:
-        """Let go of a session."""
-        self.deleted.append((session_id, files))
-        self.held.get(host.uid, {}).pop(session_id, None)
 
 
 @dataclass(repr=False)
@@ -138,9 +72,14 @@ class Stage:
         self.restart()
 
     def __repr__(self) -> str:
-        pods = [(pod["metadata"]["name"], pod["status"], pod["metadata"].get("deletionTimestamp")) for pod in self.world.pods()]
+        pods = [
+            (pod["metadata"]["name"], pod["status"], pod["metadata"].get("deletionTimestamp"))
+            for pod in self.world.pods()
+        ]
         held = {uid: list(sessions.values()) for uid, sessions in self.hosts.held.items()}
-        return f"Stage(status={self.session().status.to_json()}, pods={pods}, held={held}, heard={list(self.hosts.views)})"
+        return (
+            f"Stage(status={self.session().status.to_json()}, pods={pods}, held={held}, heard={list(self.hosts.views)})"
+        )
 
     def restart(self) -> None:
         """Start the operator anew, with no memory of what was."""
@@ -219,7 +158,9 @@ class Stage:
         """Let the operator hear all hosts that there are."""
         known = finish(live_hosts(self.world, []))  # type: ignore[arg-type]
         self.hosts.views = {
-            one.uid: HostView(one, connected=True, heard=True, capacity=10, sessions=dict(self.hosts.held.get(one.uid, {})))
+            one.uid: HostView(
+                one, connected=True, heard=True, capacity=10, sessions=dict(self.hosts.held.get(one.uid, {}))
+            )
             for one in known
         }
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from agentrunner.serving.lines import Entry, digest
+from agentrunner.transcript import CONTINUATION
 from agentsessions.api.status import Transcript
 
 _INTERRUPTED = "[Request interrupted by user"
@@ -70,6 +71,12 @@ def fit(entries: Sequence[Entry], expected: Transcript | None) -> Fit:
 def messages(entries: Iterable[Entry]) -> list[str]:
     """Return the uuids of the messages that were taken, in order."""
     return [str(entry.get("uuid")) for entry in _spoken(entries) if _is_message(entry)]
+
+
+def continuations(entries: Iterable[Entry]) -> int:
+    """Return how many of the last messages, one after the other, only asked the agent to go on."""
+    texts = ["".join(_texts(entry)) for entry in _spoken(entries) if _is_message(entry)]
+    return next((count for count, text in enumerate(reversed(texts)) if text != CONTINUATION), len(texts))
 
 
 def cut_message(entries: Sequence[Entry]) -> str | None:

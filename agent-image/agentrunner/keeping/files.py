@@ -17,6 +17,8 @@ from claude_agent_sdk import SessionKey, SessionStoreEntry, project_key_for_dire
 from agentrunner.serving.lines import Entry, dump
 
 METADATA = "agent_metadata"
+OURS = "agentsessions/"
+"""Start of the subpaths that are the host's own, and no transcript's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,8 @@ class TranscriptFiles:
     def subpaths(self) -> list[str]:
         """Return the subagents' transcripts that are there."""
         found = sorted(self._folder.rglob("*.jsonl")) if self._folder.is_dir() else []
-        return [path.relative_to(self._folder).with_suffix("").as_posix() for path in found]
+        names = [path.relative_to(self._folder).with_suffix("").as_posix() for path in found]
+        return [name for name in names if not name.startswith(OURS)]
 
     def metadata(self, subpath: str) -> Entry | None:
         """Return a subagent's metadata as an entry of its transcript."""

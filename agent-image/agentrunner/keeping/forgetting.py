@@ -14,7 +14,7 @@ from agentrunner.archive.errors import ArchiveError, ArchiveUnreachable
 from agentrunner.archive.vault import Vault
 from agentrunner.errors import InvalidInput, RunnerError
 from agentrunner.keeping.files import TranscriptFiles
-from agentrunner.keeping.keeper import LEDGER
+from agentrunner.keeping.ledger import LEDGER
 from agentrunner.keeping.opening import opened
 from agentrunner.serving.settings import read_document
 from agentrunner.stores.base import Store, StoreError, StoreUnreachable

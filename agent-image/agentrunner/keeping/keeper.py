@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import cast
 
 from claude_agent_sdk import SessionListSubkeysKey, SessionStore
-from pydantic import ValidationError
 
 from agentrunner.archive.errors import ArchiveError
 from agentrunner.archive.memory import memory_tree
 from agentrunner.archive.trees import Tree
 from agentrunner.archive.vault import Vault
-from agentrunner.keeping.compare import Fit, Source, Verdict, cut_message, judge, messages
-from agentrunner.keeping.files import TranscriptFiles, as_entries, as_stored
+from agentrunner.keeping.compare import Fit, Source, Verdict, continuations, cut_message, judge, messages
+from agentrunner.keeping.files import OURS, TranscriptFiles, as_entries, as_stored
+from agentrunner.keeping.ledger import LEDGER, Ledger, kept, later, read
 from agentrunner.keeping.mirror import Mirror
 from agentrunner.serving import metrics
 from agentrunner.serving.lines import Entry, read_all
@@ -29,8 +29,6 @@ from agentsessions.api.host import Activation, Beginning
 from agentsessions.api.status import Archive, Transcript, Usage
 
 SETTLE_SECONDS = 15.0
-LEDGER = "agentsessions/ledger"
-"""Subkey under which the store has the session's bill: a pod that is lost takes its own with it."""
 _BEGINNINGS = {Fit.MISSING: Beginning.LOST, Fit.TRUNCATED: Beginning.TRUNCATED, Fit.DIVERGED: Beginning.DIVERGED}
 _REFUSALS = {
     Fit.MISSING: ("transcript-missing", "The conversation so far was found neither on this host nor in the store."),
@@ -65,12 +63,15 @@ class Keeping:
 class Found:
     """With what a session begins: how, what was said so far, and what it had used.
 
-    `messages` are the uuids of all messages, `cut` is the one whose turn was cut, `fork_from` the session to copy.
+    `messages` are the uuids of all messages, `ended` is the last one whose turn came to its end, `cut` the one whose
+    turn was cut, `continuations` how often in a row the agent was asked to go on, `fork_from` the session to copy.
     """
 
     beginning: Beginning = Beginning.FRESH
     messages: Sequence[str] = ()
+    ended: str | None = None
     cut: str | None = None
+    continuations: int = 0
     usage: Usage | None = None
     fork_from: str | None = None
 
@@ -105,50 +106,40 @@ class Keeper:
     async def find(self, wanted: Activation) -> Found:
         """Find the conversation and the workspace of a session that is new to this host. Raises Problem."""
         try:
-            stored = await self._load(self.files)
-            disk = await asyncio.to_thread(read_all, self.files.main)
-            verdict = judge(disk, stored, _expected(wanted))
-            _require(verdict.fit, wanted)
-            source = _fork_source(verdict, wanted)
-            await self._restore(source or self._session_id)
-            entries = await self._settled_on(verdict, disk, stored or [])
-            if source is not None:
-                await self._fork(source)
-            usage = await self._ledger(wanted)
-            if self._mirror is not None:
-                await self._mirror.begin()
+            return await self._find(wanted, left_here=False)
         except StoreError as error:
-            slug = "store-refused" if isinstance(error, StoreRefused) else "store-unreachable"
-            raise Problem(503, slug, f"The session store cannot be used: {error}", {"Retry-After": "5"}) from None
-        return Found(_beginning(verdict, source), messages(entries), cut_message(entries), usage, source)
+            raise _unusable(error) from None
 
     async def find_again(self, wanted: Activation) -> Found:
-        """Take up a session that an earlier process of this host left: the disk is newer than any store."""
-        disk = await asyncio.to_thread(read_all, self.files.main)
-        if self._mirror is not None:
-            try:
-                await self._mirror.begin()
-            except StoreError as error:
-                self._mirror.begin_unseen("StoreRefused" if isinstance(error, StoreRefused) else "StoreUnreachable")
-        if says_something(disk):
-            return Found(Beginning.RESUMED, messages(disk), cut_message(disk), wanted.usage)
-        source = str(wanted.fork_from) if wanted.fork_from is not None else None
-        copied = source is not None and TranscriptFiles(self.files.config, self.files.cwd, source).main.exists()
-        return Found(usage=wanted.usage, fork_from=source if copied else None)
+        """Take up a session that an earlier process of this host left, by what it noted then. Raises Problem."""
+        noted = kept(self._places.own)
+        expected = {"usage": noted.usage or wanted.usage, "transcript": noted.transcript or wanted.transcript}
+        wanted = wanted.model_copy(update=expected)
+        try:
+            return await self._find(wanted, left_here=True)
+        except StoreError as error:
+            return await self._find_on_disk(wanted, noted, error)
 
-    async def settle(self, usage: Usage) -> bool | None:
-        """Have the turn that ended, and the bill, in the store; return whether they are, None without a store."""
+    async def require(self, wanted: Activation) -> None:
+        """Refuse a session that the host has if it is not what the control plane remembers. Raises Problem."""
+        disk = await asyncio.to_thread(read_all, self.files.main)
+        _require(judge(disk, None, _expected(wanted)).fit, wanted)
+
+    async def settle(self, ledger: Ledger) -> bool | None:
+        """Have the turn that ended, and the ledger, in the store; return whether they are, None without a store."""
+        with suppress(OSError):  # a full disk is told of by whoever cannot go on without it
+            await asyncio.to_thread(ledger.keep, self._places.own)
         if self._mirror is None or self._store is None:
             return None
         if not await self._mirror.settle(SETTLE_SECONDS):
             return False
-        with suppress(StoreError):  # the bill alone is no reason to hold a turn up: the next one brings it
-            await self._store.replace(self.files.key(LEDGER), as_stored([{"type": "usage", "usage": usage.to_json()}]))
+        with suppress(StoreError):  # the ledger alone is no reason to hold a turn up: the next one brings it
+            await self._store.replace(self.files.key(LEDGER), as_stored([ledger.entry()]))
         return True
 
-    async def put_away(self, usage: Usage) -> None:
+    async def put_away(self, ledger: Ledger) -> None:
         """Have conversation and workspace stored, so that the pod can go. Raises CannotKeep."""
-        if await self.settle(usage) is False:
+        if await self.settle(ledger) is False:
             raise CannotKeep("StoreBehind", "The session store does not have the whole transcript yet.")
         if self._vault is None:
             return
@@ -170,14 +161,40 @@ class Keeper:
         """Return what the store has of a conversation; None without a store."""
         return None if self._store is None else as_entries(await self._store.load(files.key()))
 
-    async def _ledger(self, wanted: Activation) -> Usage | None:
-        """Return what the session has used, by the store or by what the control plane heard, whichever is more."""
-        found = await self._store.load(self.files.key(LEDGER)) if self._store is not None else None
-        with suppress(LookupError, ValidationError, TypeError):
-            told = Usage.model_validate(as_entries(found)[-1]["usage"])
-            if wanted.usage is None or told.turns >= wanted.usage.turns:
-                return told
-        return wanted.usage
+    async def _find(self, wanted: Activation, *, left_here: bool) -> Found:
+        """Find what there is, and have it on the disk; a workspace that was left here is newer than any archive."""
+        stored = await self._load(self.files)
+        disk = await asyncio.to_thread(read_all, self.files.main)
+        verdict = judge(disk, stored, _expected(wanted))
+        _require(verdict.fit, wanted)
+        source = _fork_source(verdict, wanted)
+        if not left_here:
+            await self._restore(source or self._session_id)
+        entries = await self._settled_on(verdict, disk, stored or [])
+        if source is not None:
+            await self._fork(source)
+        ledger = await self._ledger()
+        if self._mirror is not None:
+            await self._mirror.begin()
+        return _found(_beginning(verdict, source), entries, ledger, wanted, source)
+
+    async def _find_on_disk(self, wanted: Activation, noted: Ledger, error: StoreError) -> Found:
+        """Go on by the disk alone while the store cannot be used."""
+        assert self._mirror is not None
+        disk = await asyncio.to_thread(read_all, self.files.main)
+        verdict = judge(disk, None, _expected(wanted))
+        _require(verdict.fit, wanted)
+        if _fork_source(verdict, wanted) is not None:
+            raise _unusable(error)
+        self._mirror.begin_unseen(error)
+        return _found(_beginning(verdict, None), disk, noted, wanted, None)
+
+    async def _ledger(self) -> Ledger:
+        """Return the ledger that goes further: the store's, or the disk's."""
+        if self._store is None:
+            return kept(self._places.own)
+        stored = as_entries(await self._store.load(self.files.key(LEDGER)))
+        return later(kept(self._places.own), read(stored[-1] if stored else None))
 
     async def _restore(self, session_id: str) -> None:
         """Bring the archived workspace back; one that is here already is left alone."""
@@ -207,7 +224,7 @@ class Keeper:
         await asyncio.to_thread(files.write, None, entries)
         project = {"project_key": origin.project_key, "session_id": origin.session_id}
         for subpath in await self._store.list_subkeys(cast(SessionListSubkeysKey, project)):
-            if subpath == LEDGER:
+            if subpath.startswith(OURS):
                 continue
             found = await self._store.load(origin.key(subpath))
             try:
@@ -259,3 +276,19 @@ def _beginning(verdict: Verdict, fork: str | None) -> Beginning:
     if fork is not None:
         return Beginning.FORKED
     return Beginning.FRESH if verdict.source is Source.NOTHING else Beginning.RESUMED
+
+
+def _found(beginning: Beginning, entries: list[Entry], ledger: Ledger, wanted: Activation, source: str | None) -> Found:
+    """Return what was found, with the bill by whoever knows more: the ledger, or the control plane."""
+    cut = cut_message(entries)
+    asked = messages(entries)
+    told, known = ledger.usage, wanted.usage
+    usage = told if known is None or (told is not None and told.turns >= known.turns) else known
+    # What ended without an answer, for want of turns for example, was not cut.
+    cut = None if cut == ledger.ended else cut
+    return Found(beginning, asked, ledger.ended, cut, continuations(entries), usage, source)
+
+
+def _unusable(error: StoreError) -> Problem:
+    slug = "store-refused" if isinstance(error, StoreRefused) else "store-unreachable"
+    return Problem(503, slug, f"The session store cannot be used: {error}", {"Retry-After": "5"})

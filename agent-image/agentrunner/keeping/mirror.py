@@ -3,6 +3,9 @@
 The copy is made from the transcript files, line by line, so that the store has exactly what the disk has. The SDK's own
 mirror passes on only some kinds of lines, stalls its control messages while a store is slow, and drops what a store
 refuses; it serves here as a signal: what it names must be in the file before a turn counts as written.
+
+What the store has is only ever added to, or replaced when all of it is on this disk too. Where it has what the disk has
+not, another pod wrote it, or the disk lost it: then nothing is overwritten, and the copying stands still.
 """
 
 import asyncio
@@ -13,14 +16,18 @@ from dataclasses import dataclass, field
 
 from claude_agent_sdk import SessionKey, SessionStore, SessionStoreEntry
 
-from agentrunner.keeping.files import TranscriptFiles, as_entries, as_stored, uuids
+from agentrunner.keeping.files import METADATA, TranscriptFiles, as_entries, as_stored, uuids
 from agentrunner.serving import metrics
-from agentrunner.serving.lines import Entry, Tail
-from agentrunner.stores.base import Store, StoreError, StoreRefused
+from agentrunner.serving.lines import Entry, Tail, digest
+from agentrunner.stores.base import Store, StoreError, StoreRefused, StoreUnreachable
 
 _FIRST_BACKOFF, _LAST_BACKOFF = 0.5, 10.0
 _FILE_SECONDS = 2.0
 """How long the CLI may take to write what it has announced."""
+
+
+class Foreign(Exception):
+    """The store has what is not on this disk."""
 
 
 class Signal(SessionStore):
@@ -40,7 +47,10 @@ class Signal(SessionStore):
 
 @dataclass
 class _Copy:
-    """One transcript: what the store has of it, and what is on its way."""
+    """One transcript: how many entries the store has of it, and what is on its way.
+
+    `doubtful`: nobody knows whether the last write came about. `unsure`: both sides have to be compared first.
+    """
 
     tail: Tail
     stored: int = 0
@@ -48,7 +58,7 @@ class _Copy:
     seen: set[str] = field(default_factory=set)
     metadata: Entry | None = None
     doubtful: bool = False
-    rewrite: bool = False
+    unsure: bool = True
 
 
 class Mirror:
@@ -77,14 +87,13 @@ class Mirror:
     async def begin(self) -> None:
         """Go on from what the store has now, and copy from then on. Raises StoreError."""
         for subpath in [None, *self._files.subpaths()]:
-            await self._open(subpath)
+            with suppress(Foreign):  # which the first push finds again, and tells
+                await self._compare(subpath, self._copy(subpath))
         self._start()
 
-    def begin_unseen(self, problem: str) -> None:
-        """Copy all anew once the store, which cannot be read now, answers: the disk is the conversation."""
-        for subpath in [None, *self._files.subpaths()]:
-            self._copy(subpath).rewrite = True
-        self._changed(problem)
+    def begin_unseen(self, error: StoreError) -> None:
+        """Go on from what the store has once it, which cannot be read now, answers."""
+        self._failed(error)
         self._start()
 
     def _start(self) -> None:
@@ -102,7 +111,7 @@ class Mirror:
                     async with self._turn:
                         await self._push()
                         await self._verify()
-        except (StoreError, TimeoutError, OSError) as error:
+        except Exception as error:
             self._failed(error)
             self._news.set()
         return self.durable
@@ -142,7 +151,7 @@ class Mirror:
                 async with self._turn:
                     await self._push()
                 wait = _FIRST_BACKOFF
-            except (StoreError, TimeoutError, OSError) as error:
+            except Exception as error:
                 self._failed(error)
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, _LAST_BACKOFF)
@@ -161,9 +170,9 @@ class Mirror:
             copy = self._copy(subpath)
             fresh, other = copy.tail.take()
             if other:
-                copy.waiting, copy.rewrite = [], True
+                copy.waiting, copy.unsure = [], True
                 copy.seen.clear()
-            meta = self._files.metadata(subpath) if subpath is not None else None
+            meta = self._metadata(subpath)
             if meta is not None and meta != copy.metadata:
                 copy.metadata = meta
                 fresh.append(meta)
@@ -175,33 +184,46 @@ class Mirror:
         key = self._files.key(subpath)
         if copy.doubtful:
             await self._clear_up(key, copy)
-        if copy.rewrite:
-            await self._rewrite(subpath, copy)
-        elif copy.waiting:
+        if copy.unsure:
+            await self._compare(subpath, copy)
+        if copy.waiting:
             # A copy of the list: what is read meanwhile goes into the next batch.
             batch, copy.doubtful = list(copy.waiting), True
             await self._store.append(key, as_stored(batch))
             self._sent(copy, len(batch))
 
     async def _clear_up(self, key: SessionKey, copy: _Copy) -> None:
-        """Find out what became of a write whose answer never came; a part of it means to write all anew."""
+        """Find out what became of a write whose answer never came; if a part of it did, both sides are compared."""
         has = await self._store.count(key)
         if has == copy.stored + len(copy.waiting):
             self._sent(copy, len(copy.waiting))
         elif has != copy.stored:
-            copy.rewrite = True
+            copy.unsure = True
         copy.doubtful = False
 
-    async def _rewrite(self, subpath: str | None, copy: _Copy) -> None:
-        """Put everything there anew."""
-        copy.tail, copy.rewrite = Tail(copy.tail.path), True
-        entries, _ = copy.tail.take()
-        if copy.metadata is not None:
-            entries.append(copy.metadata)
-        await self._store.replace(self._files.key(subpath), as_stored(entries))
-        metrics.entries_copied.inc(len(entries))
-        copy.stored, copy.waiting, copy.rewrite, copy.doubtful = len(entries), [], False, False
+    async def _compare(self, subpath: str | None, copy: _Copy, *, mend: bool = False) -> None:
+        """Find what the store lacks; one that lost some in between, or is to be mended, gets it all. Raises Foreign."""
+        key = self._files.key(subpath)
+        theirs = as_entries(await self._store.load(key))
+        copy.tail, copy.metadata = Tail(copy.tail.path), self._metadata(subpath)
+        ours, _ = copy.tail.take()
+        known, here = _digests(subpath, theirs), [digest(entry) for entry in ours]
+        meta = [] if copy.metadata is None or copy.metadata in theirs else [copy.metadata]
+        copy.seen = set(uuids(ours))
+        if here[: len(known)] == known and not mend:
+            copy.stored, copy.waiting = len(theirs), ours[len(known) :] + meta
+        elif set(known) <= set(here):
+            whole = ours + ([copy.metadata] if copy.metadata is not None else [])
+            await self._store.replace(key, as_stored(whole))
+            metrics.entries_copied.inc(len(whole))
+            copy.stored, copy.waiting = len(whole), []
+        else:
+            raise Foreign
+        copy.unsure = copy.doubtful = False
         self._say_waiting()
+
+    def _metadata(self, subpath: str | None) -> Entry | None:
+        return self._files.metadata(subpath) if subpath is not None else None
 
     def _sent(self, copy: _Copy, number: int) -> None:
         metrics.entries_copied.inc(number)
@@ -209,23 +231,16 @@ class Mirror:
         self._say_waiting()
 
     async def _verify(self) -> None:
-        """See that the store still has what it took; one that lost some gets it all from the disk."""
+        """See that the store still has what it took; one that lost some gets it back from the disk."""
         for subpath, copy in self._copies.items():
             if copy.stored and await self._store.count(self._files.key(subpath)) != copy.stored:
+                self._changed("StoreBehind")
+                await self._compare(subpath, copy, mend=True)
+                if await self._store.count(self._files.key(subpath)) != copy.stored:
+                    raise StoreUnreachable("the session store does not keep what it takes")
                 self.repairs += 1
                 metrics.repairs.inc()
-                self._changed("StoreBehind")
-                await self._rewrite(subpath, copy)
         self._well()
-
-    async def _open(self, subpath: str | None) -> None:
-        """Take what both sides have as copied; what only the disk has is copied next."""
-        copy = self._copy(subpath)
-        copy.stored = await self._store.count(self._files.key(subpath))
-        self._look()
-        if len(copy.waiting) < copy.stored:
-            copy.rewrite = True
-        copy.waiting = copy.waiting[copy.stored :]
 
     def _copy(self, subpath: str | None) -> _Copy:
         return self._copies.setdefault(subpath, _Copy(Tail(self._files.path(subpath))))
@@ -237,9 +252,13 @@ class Mirror:
         metrics.entries_waiting.inc(self._waiting - before)
 
     def _failed(self, error: Exception) -> None:
-        refused = isinstance(error, StoreRefused)
-        metrics.store_failures.labels("refused" if refused else "unreachable").inc()
-        self._changed("StoreRefused" if refused else "StoreUnreachable")
+        kind, problem = "unreachable", "StoreUnreachable"
+        if isinstance(error, StoreRefused):
+            kind, problem = "refused", "StoreRefused"
+        elif isinstance(error, Foreign):
+            kind, problem = "foreign", "TranscriptDiverged"
+        metrics.store_failures.labels(kind).inc()
+        self._changed(problem)
 
     def _well(self) -> None:
         if self._behind:
@@ -250,3 +269,8 @@ class Mirror:
         if not self._behind or self.problem != problem:
             self._behind, self.problem = True, problem
             self._on_change()
+
+
+def _digests(subpath: str | None, entries: Iterable[Entry]) -> list[str]:
+    """Return the digests of a transcript's lines; a subagent's metadata stands between them in a store."""
+    return [digest(entry) for entry in entries if subpath is None or entry.get("type") != METADATA]

@@ -1,12 +1,14 @@
 """One session on a host: its CLI comes and goes, its conversation goes on. One turn at a time."""
 
 import asyncio
+from contextlib import suppress
 from secrets import token_hex
 from typing import Any
 
 from claude_agent_sdk import Message, ResultMessage
 
 from agentrunner.keeping.keeper import CannotKeep, Found, Keeper
+from agentrunner.keeping.ledger import Ledger
 from agentrunner.serving import launch
 from agentrunner.serving.bill import Bill
 from agentrunner.serving.cli import Cli, Wiring
@@ -14,7 +16,7 @@ from agentrunner.serving.eventlog import EventLog
 from agentrunner.serving.history import History
 from agentrunner.serving.idleness import Idleness
 from agentrunner.serving.places import SessionPlaces
-from agentrunner.serving.problems import busy, leaving
+from agentrunner.serving.problems import Problem, busy, leaving
 from agentrunner.serving.process import Process, ProcessDied
 from agentrunner.serving.processes import kill_all, of_session
 from agentrunner.serving.standing import Identity, Standing, Surroundings, now
@@ -22,9 +24,11 @@ from agentrunner.serving.turns import Turn, Turns
 from agentrunner.serving.weights import Weight, weigh
 from agentrunner.serving.wire import as_json
 from agentrunner.transcript import CONTINUATION
-from agentsessions.api.host import PROBLEM_PREFIX, HostSession, Phase, SessionSettings
+from agentsessions.api.host import PROBLEM_PREFIX, Activation, HostSession, Phase, SessionSettings
 
 INTERRUPT_SECONDS = 15.0
+MAX_CONTINUATIONS = 3
+"""How often in a row the agent is asked to go on: what cuts it off again and again may be its own doing."""
 
 
 class Conversation:
@@ -49,6 +53,8 @@ class Conversation:
         self._keeper = keeper
         self._around = around
         self._bill = Bill(places.own / "usage.json", found.usage)
+        self._answered = found.ended
+        self._continuations = found.continuations
         self._history = History(launch.transcript_path(places, who.session_id))
         wiring = Wiring(self._on_message, self._on_end, keeper.sdk_store)
         self._cli = Cli(who.session_id, places, self._bill, around.log, wiring)
@@ -108,8 +114,16 @@ class Conversation:
     def go_on(self) -> None:
         """Ask the agent to go on with a turn that the loss of a pod cut; the cut message itself is not sent again."""
         cut = self.turns.cut
-        if cut is not None:
+        if cut is None or self._continuations >= MAX_CONTINUATIONS:
+            return
+        with suppress(Problem):  # asked before, and cut off before it was written down
             self.submit(CONTINUATION, f"continue {cut}", reject_when_busy=False)
+
+    async def require(self, wanted: Activation) -> None:
+        """Refuse to be what the control plane does not remember; one that was put away takes messages again."""
+        await self._keeper.require(wanted)
+        if self._standing.put_away:
+            self._standing.put_away, self._leaving = False, None
 
     async def interrupt(self) -> bool:
         """End the running turn; return whether there was one."""
@@ -147,7 +161,8 @@ class Conversation:
         if self._leaving is not None:
             await asyncio.wait({self._leaving})
         await self._release(Phase.SUSPENDED)
-        await self._keeper.settle(self._bill.usage)
+        if not self._standing.put_away:
+            await self._keeper.settle(self._ledger())
         await self._keeper.close()
         self.events.close()
 
@@ -199,8 +214,10 @@ class Conversation:
     async def _ended(self, turn: Turn, result: ResultMessage) -> None:
         """Close the books on a turn and have it stored, then say that it is done."""
         self._bill.turn_ended(result)
-        durable = await self._keeper.settle(self._bill.usage)
-        self._standing.transcript = await asyncio.to_thread(self._history.facts) or self._standing.transcript
+        self._answered = turn.uuid
+        await self._look()
+        durable = await self._keeper.settle(self._ledger())
+        await self._look()
         standing = self._standing
         standing.activity, standing.phase, standing.fault, standing.interrupted = now(), Phase.IDLE, None, False
         self._cli.fork_from = None
@@ -258,17 +275,24 @@ class Conversation:
             await self._release(Phase.SUSPENDED)
             # What still works in the background has no pod to work in from now on.
             await asyncio.to_thread(lambda: kill_all(of_session(self.places.config, None)))
-            await self._keeper.put_away(self._bill.usage)
+            await self._look()
+            await self._keeper.put_away(self._ledger())
         except Exception as error:
             reason, text = _why(error)
             self._standing.blame(reason, text)
             self._leaving = None
             self._around.log.emit("notPutAway", sessionId=self.who.session_id, reason=reason)
         else:
-            self._standing.transcript = await asyncio.to_thread(self._history.facts) or self._standing.transcript
             self._standing.put_away = True
             self._around.log.emit("putAway", sessionId=self.who.session_id)
         self._changed()
+
+    async def _look(self) -> None:
+        """Take note of how far the transcript goes."""
+        self._standing.transcript = await asyncio.to_thread(self._history.facts) or self._standing.transcript
+
+    def _ledger(self) -> Ledger:
+        return Ledger(self._bill.usage, self._answered, self._standing.transcript)
 
     def _on_message(self, message: Message) -> None:
         turn = self.turns.running

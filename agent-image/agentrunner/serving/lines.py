@@ -1,6 +1,7 @@
 """A transcript file as it grows: each line is read once, half-written ones wait."""
 
 import json
+import os
 from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -54,7 +55,7 @@ class Tail:
             return [], other
 
     def _take(self, file: Any) -> tuple[list[Entry], bool]:
-        size, inode = file.seek(0, 2), self.path.stat().st_ino
+        size, inode = file.seek(0, 2), os.fstat(file.fileno()).st_ino
         other = self._offset > 0 and (size < self._offset or inode != self._inode)
         self._offset, self._inode = 0 if other else self._offset, inode
         file.seek(self._offset)

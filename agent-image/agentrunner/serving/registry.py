@@ -71,6 +71,7 @@ class Registry:
         """Take a session, or take note of how it is to be run from now on. Raises Problem."""
         known = self._sessions.get(str(wanted.session_id))
         if known is not None:
+            await known.require(wanted)
             known.change(wanted.settings)
             self._keep(known, wanted)
         found = known or await self._given(wanted, Origin.NAMED)
@@ -98,7 +99,11 @@ class Registry:
         """Take up the sessions that an earlier process of this host left on disk; their CLIs start when asked."""
         root = sessions_root(self._host)
         paths = sorted(root.glob(f"*/{_FILE}")) if root.exists() else []
-        await asyncio.gather(*(self._reopen_one(path) for path in paths))
+        results = await asyncio.gather(*(self._reopen_one(path) for path in paths), return_exceptions=True)
+        for path, result in zip(paths, results, strict=True):
+            if isinstance(result, Exception):  # the control plane gives it to us again, and is told why not
+                reason = result.slug if isinstance(result, Problem) else type(result).__name__
+                self._log.emit("sessionNotReopened", folder=path.parent.name, reason=reason)
 
     async def close(self, seconds: float) -> None:
         """Take no more turns, let those that run finish within `seconds`, then end all."""

@@ -100,7 +100,8 @@ class SessionStore(ApiModel):
     on_delete: Literal["Retain", "Delete"] = Field(
         "Retain",
         description="What becomes of the stored conversation when the session is deleted. Retain: it stays in the "
-        "store. Delete: it is removed from the store.",
+        "store. Delete: it is removed from the store, and with it the archived workspace; a finalizer holds the "
+        "session for that long.",
     )
 
     model_config = ConfigDict(

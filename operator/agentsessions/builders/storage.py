@@ -79,6 +79,12 @@ def store_problem(store: SessionStore | None, embedded: EmbeddedStore) -> str:
     return ""
 
 
+def workspace_problem(settings: Settings) -> str:
+    """Return why the workspace cannot be kept as asked, when template and session together ask for both ways."""
+    both = settings.storage is not None and _archive(settings) is not None
+    return "`workspace` must not have both `storage` and `archive`, here and in the template together." if both else ""
+
+
 def _archive(settings: Settings) -> WorkspaceArchive | None:
     return settings.fields.workspace.archive if settings.fields.workspace else None
 

@@ -12,6 +12,9 @@ from agentsessions.directory.identity import User
 from agentsessions.directory.paths import Target
 from agentsessions.directory.whereabouts import Place, Whereabouts
 
+_LOOK_SECONDS = 5.0
+"""How long without any change until it is looked again: whoever asked for the wake may have failed."""
+
 
 class Late(Exception):
     """The session was not there in time, or too many wait for it already."""
@@ -64,7 +67,7 @@ class Hall:
         """Look again at every change, until the session is there; raises Late, and whatever `find` raises."""
         until = asyncio.get_running_loop().time() + self.config.hold_seconds
         while (left := until - asyncio.get_running_loop().time()) > 0:
-            await self.whereabouts.world.change(left)
+            await self.whereabouts.world.change(min(left, _LOOK_SECONDS))
             if (place := await self.whereabouts.find(target, user)) is not None:
                 return place
         raise Late

@@ -42,13 +42,16 @@ class Waker:
         except (Conflict, NotFound):
             return  # another session bears the name by now, or none; the watch tells which
         except BaseException:
-            del self._asked[session.uid]
+            self._asked.pop(session.uid, None)
             raise
         finally:
             self._trim()
 
     async def _ask(self, key: tuple[str, str], uid: str) -> None:
-        text = self.clock().isoformat(timespec="microseconds").replace("+00:00", "Z")
+        now = self.clock()
+        # Never without a fraction, which would be written in another way by whoever copies it.
+        now = now.replace(microsecond=now.microsecond or 1)
+        text = now.isoformat(timespec="microseconds").replace("+00:00", "Z")
         patch = {"metadata": {"uid": uid}, "status": {"lastRequestTime": text}}
         await self.kube.merge(SESSIONS, *key, patch, manager=GATEWAY_FIELD_MANAGER, subresource="status")
         metrics.wakes.inc()

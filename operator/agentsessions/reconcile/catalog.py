@@ -81,7 +81,8 @@ def _entry(body: Json) -> Entry:
     status = body.get("status", {})
     conditions: dict[str, Json] = {one["type"]: one for one in status.get("conditions", [])}
     ready, durable = conditions.get("Ready", {}), conditions.get("TranscriptDurable", {})
-    wakes = body.get("spec", {}).get("pattern") == "Hybrid" and {"Ready", "Reconciling"} <= conditions.keys()
+    goes_on = body.get("spec", {}).get("pattern") == "Hybrid" and "deletionTimestamp" not in body["metadata"]
+    wakes = goes_on and {"Ready", "Reconciling"} <= conditions.keys()
     named = body.get("spec", {}).get("templateRef", {}).get("name", DEFAULT_TEMPLATE)
     return Entry(
         body["metadata"]["uid"],

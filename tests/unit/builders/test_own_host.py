@@ -134,6 +134,8 @@ def test_the_embedded_stores_password_is_in_the_secret_and_nowhere_else() -> Non
     assert decoded(secret)["store-url"] == CONFIG.embedded_store.url
     assert "hidden-word" not in decoded(secret)["host.json"]
     assert "hidden-word" not in json.dumps(build(settings, session))
-    mounted = {volume["name"]: volume["secret"] for volume in build(settings, session)["spec"]["volumes"] if "secret" in volume}
+    mounted = {
+        volume["name"]: volume["secret"] for volume in build(settings, session)["spec"]["volumes"] if "secret" in volume
+    }
     assert mounted["session"]["items"] == [{"key": "host.json", "path": "host.json"}]
     assert mounted["store"]["items"] == [{"key": "store-url", "path": "url"}]

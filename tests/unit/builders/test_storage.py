@@ -1,4 +1,4 @@
-"""What a pod is given to reach session store and archive: settings, credentials that the node mounts, and a way there."""
+"""What a pod is given to reach session store and archive: settings, credentials, a way there."""
 
 import pytest
 
@@ -20,7 +20,11 @@ from unit.pools import settings_of, template_of
 EMBEDDED = EmbeddedStore(enabled=True, url="redis://:pass@store:6379/0")
 REDIS: Json = {"type": "Redis", "secretRef": {"name": "redis"}, "egress": [{"cidr": "10.0.0.0/8", "port": 6379}]}
 S3: Json = {"type": "S3", "s3": {"bucket": "talks"}, "prefix": "acme"}
-ARCHIVE: Json = {"s3": {"bucket": "files"}, "secretRef": {"name": "keys"}, "egress": [{"cidr": "10.1.0.0/16", "port": 443}]}
+ARCHIVE: Json = {
+    "s3": {"bucket": "files"},
+    "secretRef": {"name": "keys"},
+    "egress": [{"cidr": "10.1.0.0/16", "port": 443}],
+}
 
 
 def given(store: Json | None = None, archive: Json | None = None) -> Settings:
@@ -30,7 +34,9 @@ def given(store: Json | None = None, archive: Json | None = None) -> Settings:
 
 
 @pytest.mark.requirement("H40", "H04")
-@pytest.mark.parametrize("store", [REDIS, S3, {"type": "Embedded"}, {"type": "Custom", "custom": {"entryPoint": "a:b"}}])
+@pytest.mark.parametrize(
+    "store", [REDIS, S3, {"type": "Embedded"}, {"type": "Custom", "custom": {"entryPoint": "a:b"}}]
+)
 def test_what_a_host_writes_is_under_tenant_and_namespace(store: Json) -> None:
     one, other = [store_settings(given(store), name) for name in ("team-a", "team-b")]
     assert one is not None
@@ -75,7 +81,9 @@ def test_credentials_are_mounted_by_the_node_and_read_only(store: Json, archive:
     assert {volume["name"]: volume["secret"]["secretName"] for volume in volumes} == secrets
     assert {volume["secret"]["defaultMode"] for volume in volumes} <= {0o440}
     places = {"store": "/var/run/agentsessions/store", "archive": "/var/run/agentsessions/archive"}
-    assert {one["name"]: one["mountPath"] for one in storage_mounts(settings)} == {name: places[name] for name in secrets}
+    assert {one["name"]: one["mountPath"] for one in storage_mounts(settings)} == {
+        name: places[name] for name in secrets
+    }
     assert all(one["readOnly"] for one in storage_mounts(settings))
 
 
@@ -111,7 +119,9 @@ def test_the_embedded_store_is_reached_by_its_labels() -> None:
         (REDIS, EmbeddedStore(), ""),
     ],
 )
-def test_a_store_that_cannot_be_had_is_named_with_the_fix(store: Json | None, embedded: EmbeddedStore, word: str) -> None:
+def test_a_store_that_cannot_be_had_is_named_with_the_fix(
+    store: Json | None, embedded: EmbeddedStore, word: str
+) -> None:
     made = SessionStore.model_validate(store) if store else None
     found = store_problem(made, embedded)
     assert word in found

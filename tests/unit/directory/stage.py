@@ -52,13 +52,20 @@ class Cluster:
 
 
 def pod(**change: Any) -> PodView:
-    whole = {"name": "chat-0", "uid": POD_UID, "ip": "10.0.0.7", "ready": True, "running": True, "deleting": False}
+    whole: Json = {
+        "name": "chat-0",
+        "uid": POD_UID,
+        "ip": "10.0.0.7",
+        "ready": True,
+        "running": True,
+        "deleting": False,
+    }
     return PodView(**whole | {"pool_uid": POOL_UID} | change)
 
 
 def session(**change: Any) -> SessionView:
-    whole = {"uid": UID, "pattern": "LongRunning", "pod": "chat-0", "pod_uid": POD_UID, "reason": "Running"}
-    rest = {"stalled": False, "finished": False, "ports": frozenset({3000})}
+    whole: Json = {"uid": UID, "pattern": "LongRunning", "pod": "chat-0", "pod_uid": POD_UID, "reason": "Running"}
+    rest: Json = {"stalled": False, "finished": False, "ports": frozenset({3000})}
     return SessionView(**whole | rest | change)
 
 

@@ -66,6 +66,7 @@ async def test_an_answer_that_failed_is_not_kept() -> None:
     ("change", "expected"),
     [
         ({"finished": True}, (410, "session-finished")),
+        ({"deleting": True}, (404, "not-found")),
         ({"stalled": True, "reason": "TranscriptMissing"}, (503, "session-stalled")),
         ({"reason": "HostNotReady"}, (503, "session-not-ready")),
         ({"pod_uid": str(uuid4())}, (503, "session-not-ready")),

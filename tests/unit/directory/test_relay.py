@@ -37,7 +37,7 @@ class Host:
     got: list[tuple[str, bytes, dict[str, str]]] = field(default_factory=list)
     refusal: web.Response | None = None
     cut: str = ""
-    port: int = 0
+    gate: asyncio.Event | None = None
 
     def application(self) -> web.Application:
         """Return the application."""
@@ -66,6 +66,8 @@ class Host:
         await response.write(TURN[:40])
         if self.cut == "within":
             request.transport.abort()
+        if self.gate is not None:
+            await self.gate.wait()
         await response.write(TURN[40:])
         return response
 
@@ -78,6 +80,7 @@ class Scene:
     host: Host
     http: aiohttp.ClientSession
     relay: str
+    port: int | None
 
     async def ticket(self, method: str = "POST", tail: str = "/messages") -> str:
         """Ask the directory about a request whose client wants to be told; return the ticket."""
@@ -129,7 +132,7 @@ async def scene(monkeypatch: pytest.MonkeyPatch, heartbeat: float = 5.0, **confi
         stage.tickets.address = await open_relay(stack, relay)
         stage.world.pod(POD_UID, pod(ip="127.0.0.1"))
         client = await stack.enter_async_context(aiohttp.ClientSession())
-        found = Scene(stage, host, client, stage.tickets.address)
+        found = Scene(stage, host, client, stage.tickets.address, server.port)
         found.stand(**ASLEEP)
         yield found
 
@@ -194,7 +197,7 @@ async def test_a_session_that_is_there_is_reached_without_the_relay(monkeypatch:
         at.stand()
         _, outcome, found = await at.stage.ask(f"{AT}/messages", "POST", **WISH)
         assert outcome == "allowed"
-        assert found.headers["x-dst"] == f"127.0.0.1:{entry.PORT}"
+        assert found.headers["x-dst"] == f"127.0.0.1:{at.port}"
 
 
 @pytest.mark.parametrize(
@@ -256,6 +259,19 @@ async def test_only_so_many_wait_whether_they_are_told_or_not(monkeypatch: pytes
         assert gauge("held_requests") == held
 
 
+async def test_a_stream_whose_session_is_there_waits_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with scene(monkeypatch, max_held_per_session=1) as at:
+        held, relays, gate = gauge("held_requests"), gauge("open_relays"), asyncio.Event()
+        ticket, at.host.gate = await at.ticket(), gate
+        at.stand()
+        async with at.opened(ticket, data=b"{}") as answer:
+            await until(lambda: at.host.got)
+            assert (gauge("held_requests"), gauge("open_relays")) == (held, relays + 1)
+            gate.set()
+            assert (await answer.read()).endswith(TURN)
+        await until(lambda: gauge("open_relays") == relays)
+
+
 async def test_without_room_for_its_stream_a_request_waits_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     async with scene(monkeypatch) as at:
         at.stage.tickets.most = 1
@@ -266,9 +282,13 @@ async def test_without_room_for_its_stream_a_request_waits_in_silence(monkeypatc
         assert (await silent)[:2] == (200, "allowed")
 
 
-@pytest.mark.parametrize("size", [2, MAX_BODY], ids=["small", "not-read-yet"])
-async def test_who_leaves_while_waiting_has_sent_nothing(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
-    async with scene(monkeypatch, heartbeat=0.02) as at:
+@pytest.mark.timeout(4)
+@pytest.mark.parametrize(("size", "heartbeat"), [(2, 60), (MAX_BODY, 0.02)], ids=["small", "not-read-yet"])
+async def test_who_leaves_while_waiting_has_sent_nothing(
+    monkeypatch: pytest.MonkeyPatch, size: int, heartbeat: float
+) -> None:
+    """That a client left shows at once, or by the next sign of life where its message fills the way."""
+    async with scene(monkeypatch, heartbeat=heartbeat) as at:
         open_before = gauge("open_relays")
         async with at.opened(await at.ticket(), data=io.BytesIO(b"x" * size)) as answer:
             await answer.content.readuntil(b"\n\n")

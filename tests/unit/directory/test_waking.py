@@ -1,6 +1,7 @@
 """Sessions that sleep: one write for any number of requests, asked again should nothing come of it."""
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -8,13 +9,12 @@ from typing import Any
 import pytest
 
 from agentsessions.api.base import Json
-from agentsessions.directory import waking
 from agentsessions.directory.config import DirectoryConfig
 from agentsessions.directory.waking import Waker
 from agentsessions.directory.world import SessionView, session_view
 from agentsessions.kube.errors import Conflict, KubeError, NotFound, Transient
 from agentsessions.kube.paths import SESSIONS
-from unit.directory.test_decide import AT, Stage, session
+from unit.directory.stage import AT, Stage, session
 
 KEY = ("team", "one")
 ASLEEP = SessionView("u", "Hybrid", "", "", "Asleep", False, False, frozenset())
@@ -71,7 +71,7 @@ async def test_a_later_sleep_is_another_wake(kube: Writes, waker: Waker) -> None
 
 async def test_it_is_asked_again_after_a_while(kube: Writes, waker: Waker, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    monkeypatch.setattr(waking.time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     await waker.wake(KEY, ASLEEP)
     now = 104.9
     await waker.wake(KEY, ASLEEP)
@@ -107,7 +107,7 @@ async def test_a_write_that_failed_is_tried_by_the_next_request(kube: Writes, wa
 
 async def test_what_was_asked_long_ago_is_forgotten(waker: Waker, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
-    monkeypatch.setattr(waking.time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     for number in range(100):
         now = number * 10.0
         await waker.wake(KEY, ASLEEP._replace(uid=str(number)))
@@ -136,7 +136,7 @@ class Sleeping(Stage):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.cluster.merge = self._merge  # type: ignore[attr-defined]
+        self.cluster.merge = self._merge  # type: ignore[method-assign]
         self.world.session(KEY, asleep())
 
     async def _merge(self, *_: Any, **__: Any) -> Json:
@@ -197,5 +197,5 @@ async def test_a_control_plane_that_is_down_is_said_so() -> None:
     async def down(*_: Any, **__: Any) -> Json:
         raise Transient(0, "no answer")
 
-    stage.cluster.merge = down  # type: ignore[attr-defined]
+    stage.cluster.merge = down  # type: ignore[method-assign]
     assert (await stage.ask(f"{AT}/messages", "POST"))[:2] == (503, "control-plane-unavailable")

@@ -1,4 +1,4 @@
-"""Hybrid sessions from wherever they may be found: with a world that obeys they come to rest, and rest costs nothing."""
+"""Hybrid sessions from wherever they may be found: in a world that obeys they come to rest, at no cost."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -125,7 +125,8 @@ SITUATIONS = st.builds(
     Situation,
     wakes=st.integers(0, 3),
     suspended=st.sampled_from([None, False, True]),
-    ready=st.none() | st.tuples(st.sampled_from([str(reason) for reason in Reason]), st.sampled_from(["True", "False"])),
+    ready=st.none()
+    | st.tuples(st.sampled_from([str(reason) for reason in Reason]), st.sampled_from(["True", "False"])),
     host=st.sampled_from([None, "right", "unknown", "wrong"]),
     pods=st.dictionaries(
         st.integers(0, 4), st.builds(Found, st.sampled_from(sorted(PHASES)), st.booleans(), NEWS), max_size=3

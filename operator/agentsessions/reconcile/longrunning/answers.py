@@ -44,6 +44,9 @@ _TROUBLES = {
     "archive-failed": Reason.ARCHIVE_FAILED,
     "fork-source-missing": Reason.FORK_SOURCE_NOT_FOUND,
 }
+_HELD = frozenset({Reason.RUNNING, Reason.CLI_FAILED, Reason.HOST_NOT_READY, Reason.HOST_UNREACHABLE})
+"""Reasons of Ready of a session that its host had taken before this pass."""
+
 _FIRST_WAIT = timedelta(seconds=2)
 _LAST_WAIT = timedelta(seconds=60)
 
@@ -135,7 +138,7 @@ def _was_forgotten(around: Around) -> bool:
 def _held(around: Around) -> bool:
     """Return whether the pass before this one did not place the session, which counts a restart of its own."""
     ready = around.session.status.condition("Ready")
-    return ready is not None and ready.reason not in (Reason.STARTING, Reason.TRANSCRIPT_MISSING)
+    return ready is not None and ready.reason in _HELD
 
 
 def _had_a_life(before: AgentSessionStatus) -> bool:

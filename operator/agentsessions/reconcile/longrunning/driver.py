@@ -69,10 +69,16 @@ class LongRunning:
             step = await self._hand_over(around, step, step.handover, now)
         elif step.put_away is not None:
             step = await self._have_put_away(session, step, step.put_away)
-        if step.left is not None and session.spec.pool_ref is not None:
-            await self.release(address_of(step.left), session.metadata.uid)
+        await self._leave_hosts(session, step)
         self._reserve(session, step)
         return Plan(step.status, notices=step.notices, requeue=step.requeue)
+
+    async def _leave_hosts(self, session: AgentSession, step: Step) -> None:
+        """Take a session that rests from the hosts of its pool, once that is written down."""
+        at_rest = session.status.host is None and step.status.host is None and not step.placed
+        if session.spec.pattern == "Hybrid" and session.spec.pool_ref is not None and at_rest:
+            for view in self.streams.holders(session.metadata.uid):
+                await self.release(view.address, session.metadata.uid)
 
     async def _leave(self, session: AgentSession, now: datetime) -> Plan:
         """Have what a session that is being deleted has stored removed, if it asks for that."""
@@ -91,7 +97,10 @@ class LongRunning:
         return Plan(step.status, notices=step.notices, requeue=step.requeue)
 
     async def _let_go(self, around: Around) -> bool:
-        """Take a session from all hosts that have it, so that none writes to its store again; return whether they let go."""
+        """Take a session from all hosts that have it, or may have it; return whether they let go.
+
+        From then on none writes to its store again.
+        """
         uid, host = around.session.metadata.uid, around.session.status.host
         holders = {view.address.uid: view.address for view in self.streams.hosts() if view.session(uid) is not None}
         pod = around.pod(host.pod_uid) if host is not None else None

@@ -75,7 +75,6 @@ class Step:
     """What one pass decides: the status, what to tell the user, when to look again, and what to do for it.
 
     At most one of `handover` and `put_away`, the calls to a host; `actions` are for the API server, and come first.
-    `left` is a host whose copy of the session is not needed any more.
     """
 
     status: AgentSessionStatus
@@ -85,7 +84,6 @@ class Step:
     placed: str = ""
     put_away: PutAway | None = None
     actions: tuple[Action, ...] = ()
-    left: HostFacts | None = None
 
     def saying(self, *notices: Notice) -> "Step":
         """Return the step with further events."""

@@ -1,17 +1,18 @@
 """The pod of a Hybrid session that has no pool: made when it wakes, followed while it starts, made again when lost."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from agentsessions.api.conditions import Reason, State
 from agentsessions.api.config import OperatorConfig
 from agentsessions.api.names import pod_name
-from agentsessions.api.status import Host
+from agentsessions.api.status import AgentSessionStatus, Host, Termination
 from agentsessions.builders.networkpolicy import network_policy, policy_label
 from agentsessions.builders.ownhost import own_host_name, own_host_pod, own_host_secret
 from agentsessions.builders.volumeclaim import volume_claim
 from agentsessions.policies.facts import PodFacts
 from agentsessions.policies.resolve import Settings, describe
-from agentsessions.policies.startup import PATIENCE, diagnose
+from agentsessions.policies.startup import PATIENCE, Diagnosis, diagnose
 from agentsessions.reconcile.longrunning.figures import with_figures
 from agentsessions.reconcile.longrunning.model import LOOK_AGAIN, Around, Step
 from agentsessions.reconcile.longrunning.rows import set_state
@@ -19,6 +20,8 @@ from agentsessions.reconcile.longrunning.sleeping import awake
 from agentsessions.reconcile.model import Action, DeletePod, Ensure, Notice, StartPod
 
 _FIRST_PAUSE, _LAST_PAUSE = timedelta(seconds=2), timedelta(minutes=5)
+_CALM = timedelta(minutes=10)
+"""After so long without a loss, the next one is the first again."""
 
 
 def wake(around: Around, settings: Settings, now: datetime, config: OperatorConfig) -> Step:
@@ -42,18 +45,22 @@ def ending(around: Around, pod: PodFacts, now: datetime) -> Step:
     text = f"Pod '{pod.name}' is ending; the session goes on in another."
     news, status = around.news, around.session.status
     told = with_figures(status, news) if news is not None else status
+    if pod.is_terminal:
+        told = _with_loss(told, Host(pod=pod.name, pod_uid=pod.uid, node=pod.node), pod.reason, pod.message, now)
     status = set_state(around, State.PROGRESSING, Reason.WAKING, text, now, onto=told)
     return Step(status, requeue=LOOK_AGAIN, actions=_without(around, but=""))
 
 
 def leftovers(around: Around, step: Step) -> Step:
     """Return the step of a session that needs no pod, with the end of every pod that it still has."""
-    return Step(step.status, step.notices, step.requeue, actions=_without(around, but=""), left=step.left)
+    return Step(step.status, step.notices, step.requeue, actions=_without(around, but=""))
 
 
 def starting(around: Around, pod: PodFacts, settings: Settings, now: datetime) -> Step:
-    """Say what a pod that does not serve yet is waiting for."""
-    found = diagnose(pod, around.warnings, settings.fields.image or "")
+    """Say what a pod that does not serve yet is waiting for; one that never will is made anew when settings change."""
+    found = _diagnosis(around, pod, settings)
+    if found.state is State.BLOCKED and pod.template_hash != settings.hash:
+        return _remade(around, pod, now)
     reason, text = str(found.reason), found.message
     if reason == Reason.STARTING:
         reason, text = Reason.WAKING, f"Pod '{pod.name}' is starting."
@@ -67,22 +74,58 @@ def starting(around: Around, pod: PodFacts, settings: Settings, now: datetime) -
 
 def lost(around: Around, settings: Settings, host: Host, now: datetime, config: OperatorConfig) -> Step:
     """The pod is gone, or will not run again: another one takes the session up; with pauses if that happens often."""
-    before = around.session.status
     if still := _others(around, but=""):
         return ending(around, still[0], now)
-    pause = _pause(before.restarts)
-    ready = before.condition("Ready")
-    since = now - ready.last_transition_time if ready is not None else pause
-    gone_before = ready is not None and ready.reason == Reason.HOST_LOST
-    if gone_before and since < pause:
-        return Step(before, requeue=pause - since)
-    if not gone_before and pause > _FIRST_PAUSE:
-        text = f"Pod '{host.pod}' is gone; another one starts in {int(pause.total_seconds())} seconds."
-        return Step(set_state(around, State.PROGRESSING, Reason.HOST_LOST, text, now), requeue=pause)
-    step = wake(around, settings, now, config)
-    status = step.status.model_copy(update={"restarts": before.restarts + 1})
     text = f"Pod '{host.pod}' is gone; the session goes on in another."
+    status = _with_loss(around.session.status, host, Reason.HOST_LOST, text, now)
+    assert status.last_termination is not None
+    pause = _pause(status.failures)
+    left = (status.last_termination.finished_at or now) + pause - now
+    if left > timedelta():
+        text = f"Pod '{host.pod}' is gone; another one starts in {int(pause.total_seconds())} seconds."
+        return Step(set_state(around, State.PROGRESSING, Reason.HOST_LOST, text, now, onto=status), requeue=left)
+    step = wake(replace(around, session=around.session.model_copy(update={"status": status})), settings, now, config)
+    status = step.status.model_copy(update={"restarts": status.restarts + 1})
     return Step(status, (Notice("Warning", Reason.HOST_LOST, "Move", text),), step.requeue, actions=step.actions)
+
+
+def guarded(around: Around, step: Step, pod: PodFacts, settings: Settings, config: OperatorConfig) -> Step:
+    """Return the step with what must hold as long as the pod runs: its NetworkPolicy stands, and no other pod does."""
+    policy = network_policy(around.session.metadata.namespace, settings, config, hosts=True)
+    fence = (Ensure(policy, look=True),) if policy_label(policy) == pod.policy_label else ()
+    return replace(step, actions=(*fence, *_without(around, but=pod.name), *step.actions))
+
+
+def _diagnosis(around: Around, pod: PodFacts, settings: Settings) -> Diagnosis:
+    if pod.waiting_reason == "CrashLoopBackOff":
+        text = f"The host in pod '{pod.name}' ends as soon as it starts: see its log."
+        return Diagnosis(State.BLOCKED, Reason.START_FAILED, text)
+    return diagnose(pod, around.warnings, settings.fields.image or "")
+
+
+def _remade(around: Around, pod: PodFacts, now: datetime) -> Step:
+    """Let go of a pod that cannot start, now that there are other settings; the next one is made when it is gone."""
+    text = f"Pod '{pod.name}' cannot start; it is made anew with the settings of now."
+    status = set_state(around, State.PROGRESSING, Reason.WAKING, text, now)
+    status = status.model_copy(update={"host": None, "answered_request_time": None})
+    return Step(status, requeue=LOOK_AGAIN, actions=_without(around, but=""))
+
+
+def _with_loss(status: AgentSessionStatus, host: Host, reason: str, text: str, now: datetime) -> AgentSessionStatus:
+    """Return the status with the loss of a pod written down, once for each; losses close together add up."""
+    before = status.last_termination
+    if before is not None and before.pod == host.pod:
+        return status
+    close = before is not None and before.finished_at is not None and now - before.finished_at < _CALM
+    ended = Termination(
+        reason=reason or Reason.HOST_LOST,
+        message=text,
+        finished_at=now,
+        pod=host.pod,
+        pod_uid=host.pod_uid or "",
+        node=host.node,
+    )
+    return status.model_copy(update={"last_termination": ended, "failures": status.failures + 1 if close else 1})
 
 
 def _children(around: Around, settings: Settings, number: int, config: OperatorConfig) -> tuple[Action, ...]:
@@ -118,6 +161,6 @@ def _host(around: Around, pod: PodFacts) -> Host:
     return known if same and known is not None else Host(pod=pod.name, pod_uid=pod.uid, node=pod.node)
 
 
-def _pause(restarts: int) -> timedelta:
+def _pause(losses: int) -> timedelta:
     """Return how long to wait before another pod: not at all at first, longer with every one that was lost."""
-    return min(_FIRST_PAUSE * (1 << min(16, max(0, restarts - 2))), _LAST_PAUSE)
+    return timedelta() if losses < 2 else min(_FIRST_PAUSE * (1 << min(16, losses - 2)), _LAST_PAUSE)

@@ -13,7 +13,7 @@ from agentsessions.api.config import OperatorConfig
 from agentsessions.api.host import Beginning, HostSession, Phase
 from agentsessions.api.status import AgentSessionStatus, Host
 from agentsessions.builders.activation import activation
-from agentsessions.builders.storage import store_problem
+from agentsessions.builders.storage import store_problem, workspace_problem
 from agentsessions.policies.endpoint import endpoint
 from agentsessions.policies.facts import PodFacts
 from agentsessions.policies.hosts import HostFacts
@@ -30,6 +30,11 @@ _HELD = frozenset({Reason.RUNNING, Reason.CLI_FAILED})
 CUT = " Its last turn was interrupted."
 _STORE_PROBLEMS: dict[str, tuple[Reason, str]] = {
     Reason.STORE_BEHIND: (Reason.STORE_BEHIND, "The session store had lost something and gets it back."),
+    Reason.TRANSCRIPT_DIVERGED: (
+        Reason.TRANSCRIPT_DIVERGED,
+        "The session store has what this pod does not: another pod wrote it, or the transcript on the pod's disk was "
+        "altered. Nothing is overwritten.",
+    ),
     Reason.STORE_UNREACHABLE: (Reason.STORE_UNREACHABLE, "The session store does not answer; it is tried again."),
     Reason.STORE_REFUSED: (
         Reason.STORE_REFUSED,
@@ -69,23 +74,45 @@ def _hybrid(around: Around, settings: Settings, now: datetime, config: OperatorC
     """Have the session where it should be: nowhere while it sleeps, in its pool or in a pod of its own while not."""
     if problem := store_problem(settings.fields.session_store, config.embedded_store):
         return replace(blocked(around, Reason.STORE_REQUIRED, problem, now), requeue=LOOK_AGAIN)
+    if problem := workspace_problem(settings):
+        return blocked(around, Reason.INVALID_SPEC, problem, now)
     host = around.session.status.host
-    if host is None:
+    if host is None or (around.session.spec.suspended and not _is_held(around)):
         return _at_rest(around, settings, now, config)
     if around.pool is not None:
-        pod = around.pod(host.pod_uid)
-        step = _lasting(around, settings, now, config)
+        return _in_pool(around, settings, host, now, config)
+    own = next((one for one in around.pods if _is(one, host)), None)
+    if own is None or own.is_terminal or own.deleting:
+        if around.session.spec.suspended:
+            return _at_rest(around, settings, now, config)
+        return ownpod.lost(around, settings, host, now, config)
+    pod = around.pod(own.uid)
+    if pod is None or not pod.ready:
+        step = ownpod.starting(around, own, settings, now)
     else:
-        own = next((one for one in around.pods if _is(one, host)), None)
-        if own is None or own.is_terminal or own.deleting:
-            if around.session.spec.suspended:
-                return _at_rest(around, settings, now, config)
-            return ownpod.lost(around, settings, host, now, config)
-        pod = around.pod(own.uid)
-        if pod is None or not pod.ready:
-            return ownpod.starting(around, own, settings, now)
-        step = _on_host(around, settings, pod, now, config)
-    return step if pod is None or step.handover is not None else _put_away(around, step, settings, pod, now, config)
+        step = _awake(around, _on_host(around, settings, pod, now, config), settings, pod, now, config)
+    return step if step.status.host is None else ownpod.guarded(around, step, own, settings, config)
+
+
+def _in_pool(around: Around, settings: Settings, host: Host, now: datetime, config: OperatorConfig) -> Step:
+    """Have the session on its host; one that loses it is to be woken again, wherever there is room."""
+    step, pod = _lasting(around, settings, now, config), around.pod(host.pod_uid)
+    if step.status.host is None:
+        return replace(step, status=step.status.model_copy(update={"answered_request_time": None}))
+    return step if pod is None else _awake(around, step, settings, pod, now, config)
+
+
+def _awake(
+    around: Around, step: Step, settings: Settings, pod: HostFacts, now: datetime, config: OperatorConfig
+) -> Step:
+    """The session's host is there: let it sleep when it was put away, else do what the step says; look at the time."""
+    if around.heard and around.news is not None and around.news.put_away:
+        return sleeping.fallen_asleep(around, step.status, around.news, now, config)
+    if step.handover is None:
+        return sleeping.tired(around, step, settings, pod, now)
+    if around.fork_problem:
+        return _forkless(around, now)
+    return step
 
 
 def _at_rest(around: Around, settings: Settings, now: datetime, config: OperatorConfig) -> Step:
@@ -94,19 +121,21 @@ def _at_rest(around: Around, settings: Settings, now: datetime, config: Operator
     if step is not None:
         return ownpod.leftovers(around, step)
     if around.fork_problem:
-        return blocked(around, Reason.FORK_SOURCE_NOT_FOUND, around.fork_problem, now)
+        return _forkless(around, now)
     if around.pool is not None:
         return sleeping.wake_in_pool(around, around.pool, now, config)
     return ownpod.wake(around, settings, now, config)
 
 
-def _put_away(
-    around: Around, step: Step, settings: Settings, pod: HostFacts, now: datetime, config: OperatorConfig
-) -> Step:
-    """The host has the session: let it sleep when it has put it away, have it put away when its time has come."""
-    if around.news is not None and around.news.put_away:
-        return sleeping.fallen_asleep(around, step.status, pod, around.news, now, config)
-    return sleeping.tired(around, step, settings, pod, now)
+def _forkless(around: Around, now: datetime) -> Step:
+    """The session is to begin with a copy of what is not there: it must not begin without."""
+    return replace(blocked(around, Reason.FORK_SOURCE_NOT_FOUND, around.fork_problem, now), requeue=LOOK_AGAIN)
+
+
+def _is_held(around: Around) -> bool:
+    """Return whether the session's host has taken it, as far as status says."""
+    ready = around.session.status.condition(ConditionType.READY)
+    return ready is not None and ready.reason in _HELD
 
 
 def _is(pod: PodFacts, host: Host) -> bool:

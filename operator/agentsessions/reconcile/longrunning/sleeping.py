@@ -46,7 +46,13 @@ def is_asked_for(status: AgentSessionStatus) -> bool:
 def wake_in_pool(around: Around, pool: AgentPool, now: datetime, config: OperatorConfig) -> Step:
     """Give the session a place in its pool."""
     step = place(around, pool, now, config)
-    return Step(awake(around, step.status), step.notices, step.requeue, placed=step.placed) if step.placed else step
+    if not step.placed:
+        return step
+    before, ready = around.session.status, around.session.status.condition("Ready")
+    slept = ready is None or ready.reason in _TEXT
+    # To wake is no restart; to be placed again since a host was lost is one.
+    status = step.status.model_copy(update={"restarts": before.restarts}) if slept else step.status
+    return Step(awake(around, status), step.notices, step.requeue, placed=step.placed)
 
 
 def awake(around: Around, status: AgentSessionStatus) -> AgentSessionStatus:
@@ -60,8 +66,10 @@ def tired(around: Around, step: Step, settings: Settings, pod: HostFacts, now: d
     news, suspended = around.news, bool(around.session.spec.suspended)
     if news is None or not around.heard:
         return step
-    if _could_not(news) and news.fault is not None and now - news.fault.time < _AGAIN:
-        return _kept_awake(around, step, f"The session stays awake: {news.fault.message}", news, now)
+    if news.fault is not None and _could_not(news):
+        step = _kept_awake(around, step, f"The session stays awake: {news.fault.message}", news, now)
+        if now - news.fault.time < _AGAIN:
+            return step
     if suspended:
         return Step(step.status, step.notices, LOOK_AGAIN, put_away=PutAway(pod, patient=True))
     if news.idle_since is None:
@@ -73,7 +81,7 @@ def tired(around: Around, step: Step, settings: Settings, pod: HostFacts, now: d
 
 
 def fallen_asleep(
-    around: Around, told: AgentSessionStatus, pod: HostFacts, news: HostSession, now: datetime, config: OperatorConfig
+    around: Around, told: AgentSessionStatus, news: HostSession, now: datetime, config: OperatorConfig
 ) -> Step:
     """The host has put the session away: let go of it, with all that there is to know of it, as it has `told`."""
     before = around.session.status
@@ -85,7 +93,7 @@ def fallen_asleep(
         "answered_request_time": before.last_request_time,
         "archive": news.archive or before.archive,
     }
-    return Step(_resting(around, status.model_copy(update=update), now, config), left=pod)
+    return Step(_resting(around, status.model_copy(update=update), now, config))
 
 
 def _could_not(news: HostSession) -> bool:

@@ -44,7 +44,7 @@ def entries(number: int, start: int = 0) -> list[Entry]:
 
 @dataclass
 class Fault:
-    """What befalls a call: `error` is raised, after the work was done where `done`; `lose` does nothing and says yes."""
+    """What befalls a call: `error` is raised, with the work `done` or not; `lose` does nothing and says yes."""
 
     error: StoreError | None = None
     done: bool = False

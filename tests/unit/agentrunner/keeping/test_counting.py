@@ -12,6 +12,7 @@ from agentrunner.archive.vault import Restored, Saved
 from agentrunner.keeping import mirror as module
 from agentrunner.keeping.files import TranscriptFiles
 from agentrunner.keeping.keeper import CannotKeep, Keeper, Keeping
+from agentrunner.keeping.ledger import Ledger
 from agentrunner.keeping.mirror import Mirror
 from agentrunner.serving import metrics
 from agentrunner.serving.lines import dump
@@ -130,7 +131,7 @@ async def test_a_repair_is_counted_with_what_it_wrote(tmp_path: Path) -> None:
 async def test_an_archive_is_counted_when_it_was_saved(tmp_path: Path, unchanged: bool, counted: int) -> None:
     size, time = "agentsessions_host_archive_bytes_total", "agentsessions_host_archive_duration_seconds_count"
     before = value(size, direction="saved"), value(time, direction="saved")
-    await keeper_of(tmp_path, Shelf(Saved(1, "ab", 700, 3, unchanged))).put_away(Usage())
+    await keeper_of(tmp_path, Shelf(Saved(1, "ab", 700, 3, unchanged))).put_away(Ledger(Usage()))
     assert value(size, direction="saved") - before[0] == 700 * counted
     assert value(time, direction="saved") - before[1] == counted
 
@@ -148,5 +149,5 @@ async def test_an_archive_is_counted_when_it_was_restored(tmp_path: Path, presen
 async def test_an_archive_that_failed_is_not_counted(tmp_path: Path) -> None:
     before = value("agentsessions_host_archive_duration_seconds_count", direction="saved")
     with pytest.raises(CannotKeep):
-        await keeper_of(tmp_path, Shelf()).put_away(Usage())
+        await keeper_of(tmp_path, Shelf()).put_away(Ledger(Usage()))
     assert value("agentsessions_host_archive_duration_seconds_count", direction="saved") == before

@@ -63,7 +63,7 @@ def test_a_line_without_its_end_waits(path: Path) -> None:
     assert tail.take() == ([], False)
     add(path, b'{"a":')
     assert tail.take() == ([], False)
-    add(path, b'1}')
+    add(path, b"1}")
     assert tail.take() == ([], False)
     add(path, b"\n")
     assert tail.take() == ([{"a": 1}], False)

@@ -1,0 +1,62 @@
+"""What a session had come to at the end of its last turn: its bill, the message that was answered, how far it went.
+
+It stands on the disk and, as a subkey of the conversation, in the session store: a lost pod takes its disk with it.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from agentrunner.keeping.files import OURS
+from agentrunner.serving.files import load, save
+from agentrunner.serving.lines import Entry
+from agentsessions.api.status import Transcript, Usage
+
+LEDGER = f"{OURS}ledger"
+"""Subkey under which the store has it."""
+
+_FILE = "ledger.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """`ended` is the uuid of the last message whose turn came to an end, however it did."""
+
+    usage: Usage | None = None
+    ended: str | None = None
+    transcript: Transcript | None = None
+
+    def entry(self) -> Entry:
+        """Return it as an entry."""
+        out: Entry = {"type": "ledger", "ended": self.ended}
+        for name, part in (("usage", self.usage), ("transcript", self.transcript)):
+            out |= {name: part.to_json()} if part is not None else {}
+        return out
+
+    def keep(self, folder: Path) -> None:
+        """Write it down in a session's folder."""
+        save(folder / _FILE, {"version": 1} | self.entry())
+
+
+def read(entry: Entry | None) -> Ledger:
+    """Return what an entry says; nothing if it is none of ours."""
+    try:
+        usage, transcript = (entry or {}).get("usage"), (entry or {}).get("transcript")
+        return Ledger(
+            Usage.model_validate(usage) if usage else None,
+            (entry or {}).get("ended"),
+            Transcript.model_validate(transcript) if transcript else None,
+        )
+    except (ValidationError, TypeError, AttributeError):
+        return Ledger()
+
+
+def kept(folder: Path) -> Ledger:
+    """Return what was written down in a session's folder."""
+    return read(load(folder / _FILE))
+
+
+def later(one: Ledger, other: Ledger) -> Ledger:
+    """Return the one that goes further."""
+    return max((one, other), key=lambda ledger: ledger.usage.turns if ledger.usage is not None else -1)

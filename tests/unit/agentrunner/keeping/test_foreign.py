@@ -1,0 +1,33 @@
+"""A store that has what the disk has not: another pod wrote it, or the disk lost it. Nothing of it is ever overwritten."""
+
+from pathlib import Path
+
+import pytest
+
+from unit.agentrunner.keeping.copying import stage
+from unit.agentrunner.keeping.talks import entries
+
+
+@pytest.mark.requirement("H30", "H31")
+async def test_what_another_pod_wrote_is_never_overwritten(tmp_path: Path) -> None:
+    async with stage(tmp_path) as on:
+        on.write(entries(3))
+        assert await on.mirror.settle(1)
+        theirs = [*entries(3), *entries(2, 100)]
+        on.store.data[None] = list(theirs)
+        on.write(entries(1, 3))
+        assert not await on.mirror.settle(1)
+        assert (on.mirror.durable, on.mirror.problem) == (False, "TranscriptDiverged")
+        assert on.store.has()[: len(theirs)] == theirs or on.store.has() == theirs
+        assert on.mirror.repairs == 0
+
+
+@pytest.mark.requirement("H30")
+async def test_a_transcript_that_vanishes_from_the_disk_stays_in_the_store(tmp_path: Path) -> None:
+    async with stage(tmp_path) as on:
+        on.write(entries(4))
+        assert await on.mirror.settle(1)
+        on.files.main.unlink()
+        assert not await on.mirror.settle(1)
+        assert on.mirror.problem == "TranscriptDiverged"
+        assert on.store.has() == entries(4)

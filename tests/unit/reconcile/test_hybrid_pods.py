@@ -1,0 +1,150 @@
+"""Pods of Hybrid sessions: those that do not start, are lost, are left over, or belong to somebody else."""
+
+import pytest
+
+from agentsessions.api.base import Json
+from agentsessions.api.host import Beginning
+from agentsessions.hosts.errors import Unreachable
+from agentsessions.kube.paths import PODS
+from unit import kubelet
+from unit.hybrid import NAME, UID, awake, not_ready, own_pod, serving, start
+from unit.make import NAMESPACE, make_session
+
+
+def test_leftover_pods_are_deleted_once_and_never_anothers() -> None:
+    on = start()
+    on.settle()
+    other = make_session(NAME).with_meta(uid="33333333-3333-4333-8333-333333333333").build()
+    labels = {"agentsessions.dev/session-uid": UID, "agentsessions.dev/attempt": "7"}
+    for name, owner in [(own_pod(7), UID), ("copy", UID), ("stranger", other.metadata.uid)]:
+        reference = {"kind": "AgentSession", "name": NAME, "uid": owner, "controller": True}
+        meta = {"name": name, "namespace": NAMESPACE, "labels": labels, "ownerReferences": [reference]}
+        on.world.add(PODS, {"metadata": meta, "spec": {"nodeName": "n1"}})
+    on.look()
+    assert sorted(on.pods()) == ["copy", "stranger"]
+    assert on.deletions() == 1
+    on.look()
+    assert on.deletions() == 1, "it goes by itself"
+    assert on.says() == ("True", "Asleep")
+
+
+def test_a_strangers_pod_of_the_name_is_said_and_never_touched() -> None:
+    on = start()
+    on.settle()
+    on.world.add(PODS, {"metadata": {"name": own_pod(1), "namespace": NAMESPACE, "labels": {}}, "spec": {}})
+    on.ask()
+    assert on.trouble(3600) <= 1
+    assert on.says("Stalled") == ("True", "PodConflict")
+    assert on.deletions() == 0
+    assert on.session().status.wakes == 0
+    on.world.remove(PODS, NAMESPACE, own_pod(1))
+    on.settle()
+    assert on.says("Reconciling") == ("True", "Waking")
+
+
+def test_a_pod_that_is_refused_is_tried_again_with_patience() -> None:
+    on = start()
+    on.settle()
+    on.world.refusals["POST pods"] = "exceeded quota"
+    on.ask()
+    assert on.trouble(3600) <= 1
+    assert on.says("Stalled") == ("True", "PodRejected")
+    on.world.refusals.clear()
+    on.settle()
+    assert on.says("Reconciling") == ("True", "Waking")
+
+
+@pytest.mark.requirement("H31")
+def test_a_lost_pod_is_followed_by_another_and_what_it_cut_is_told() -> None:
+    on = awake()
+    on.lose(own_pod(1))
+    on.settle()
+    assert on.pods() == [own_pod(2)]
+    on.hosts.beginning, on.hosts.interrupted = Beginning.RESUMED, True
+    on.start_pods()
+    on.settle()
+    assert on.says() == ("True", "Running")
+    assert on.says("Resumed") == ("True", "TranscriptFound")
+    assert "interrupted" in on.message("Resumed")
+    assert on.events() == ["HostLost", "TurnInterrupted"]
+
+
+def test_a_pod_that_is_lost_again_and_again_is_followed_with_growing_pauses() -> None:
+    on, waits = awake(), []
+    for _ in range(12):
+        on.start_pods()
+        on.settle()
+        assert on.says() == ("True", "Running")
+        on.idle(60)
+        (name,) = on.pods()
+        on.lose(name)
+        began = on.world.now
+        on.settle()
+        while not on.pods():
+            assert on.requeue is not None
+            assert on.says("Reconciling") == ("True", "HostLost")
+            assert on.settle() == 0, "to wait is no write"
+            on.world.now += on.requeue
+            on.settle()
+        waits.append((on.world.now - began).total_seconds())
+    assert waits == sorted(waits)
+    assert waits[0] == 0
+    assert waits[-1] == 300
+
+
+def test_a_terminal_pod_is_deleted_and_followed_by_another() -> None:
+    on = awake()
+    on.world.set_pod(next(iter(on.world.pods())), kubelet.evicted())
+    on.settle()
+    assert on.pods() == [own_pod(2)]
+    assert on.deletions() == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "reason"),
+    [
+        (kubelet.pending(), "Reconciling", "Waking"),
+        (kubelet.creating(), "Reconciling", "Waking"),
+        (not_ready(), "Reconciling", "Waking"),
+        (kubelet.unschedulable(), "Reconciling", "Unschedulable"),
+        (kubelet.creating("ImagePullBackOff"), "Stalled", "ImagePullFailed"),
+        (kubelet.creating("CreateContainerError", "no such file"), "Stalled", "StartFailed"),
+    ],
+)
+def test_what_a_starting_pod_waits_for_is_said(status: Json, kind: str, reason: str) -> None:
+    on = start()
+    on.settle()
+    on.ask()
+    on.settle()
+    on.world.set_pod(next(iter(on.world.pods())), status)
+    assert on.settle() <= 3
+    assert on.says(kind) == ("True", reason)
+    assert on.events() == ([reason] if kind == "Stalled" else [])
+    on.idle(3600)
+    assert on.settle() == 0, "to wait is no write"
+    on.world.set_pod(next(iter(on.world.pods())), serving())
+    on.settle()
+    assert on.says() == ("True", "Running")
+
+
+def test_a_host_that_does_not_answer_is_tried_again() -> None:
+    on = start()
+    on.settle()
+    on.hosts.refusal = Unreachable(0, "unreachable", "")
+    on.wake()
+    assert on.says("Reconciling") == ("True", "HostUnreachable")
+    on.hosts.refusal = None
+    on.settle()
+    assert on.says() == ("True", "Running")
+
+
+def test_a_container_that_was_restarted_in_place_is_given_the_session_again() -> None:
+    on = awake()
+    on.hosts.held.clear()
+    on.hosts.beginning = Beginning.RESUMED
+    on.hear()
+    on.settle()
+    assert on.says() == ("True", "Running")
+    assert len(on.hosts.given) == 2
+    assert on.session().status.restarts == 1
+    assert on.pods() == [own_pod(1)]
