@@ -1,7 +1,7 @@
 """A session store of a test's own, in files: what it has outlives a host, and it fails when a test says so.
 
-Files in its directory change how it behaves: `down` (nothing works), `slow` (every write takes as many seconds as the file
-says), `lose` (writes are acknowledged and lost).
+Files in its directory change how it behaves: `down` (nothing works), `slow` (every write takes as many seconds as the
+file says), `lose` (writes are acknowledged and lost).
 """
 
 import asyncio

@@ -115,5 +115,8 @@ async def test_refusals_of_the_real_host_are_what_the_operator_takes_them_for(si
     with pytest.raises(Misdirected):
         await side.client.activate(other, activation(one))
     assert [str(s.session_id) for s in (await side.client.snapshot(side.address)).sessions] == [one]
-    assert (await side.client.suspend(side.address, one)).phase is Phase.SUSPENDED
-    assert (await side.client.get(side.address, one)).phase is Phase.SUSPENDED
+    assert not (await side.client.suspend(side.address, one, patient=True)).put_away
+    async with asyncio.timeout(60):
+        while not (away := await side.client.get(side.address, one)).put_away:  # noqa: ASYNC110 - the host does it
+            await asyncio.sleep(0.05)
+    assert away.phase is Phase.SUSPENDED

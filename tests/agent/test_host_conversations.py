@@ -195,9 +195,12 @@ async def test_a_heavy_process_is_replaced_at_the_end_of_its_turn(host: Host, mo
 async def test_suspended_it_has_no_process_and_wakes_with_its_history(host: Host, model: Model) -> None:
     talk = await host.give()
     await talk.say("remember: plover. " + script({"text": "noted"}))
-    status, state = await host.json("POST", f"/sessions/{talk.session_id}/suspend")
-    assert (status, state["phase"]) == (200, "Suspended")
+    assert (await host.json("POST", f"/sessions/{talk.session_id}/suspend"))[0] == 202
+    state = await talk.until(putAway=True)
+    assert state["phase"] == "Suspended"
     assert "pid" not in state
+    assert (await talk.refused())[0] == 503
+    assert (await host.activate(talk.session_id))[0] == 200
     await talk.say(script({"text": "awake"}))
     assert "plover" in str(model.bodies[-1]["messages"][0])
 

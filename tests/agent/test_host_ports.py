@@ -64,10 +64,10 @@ async def test_a_server_in_the_background_is_reached_under_its_session_only(host
 
 
 @pytest.mark.requirement("H11")
-async def test_it_goes_on_while_the_session_sleeps_and_ends_with_it(host: Host) -> None:
+async def test_it_keeps_the_session_awake_and_ends_with_it(host: Host) -> None:
     talk = await host.give()
     port = await site(talk)
-    assert (await host.json("POST", f"/sessions/{talk.session_id}/suspend"))[0] == 200
+    assert (await host.json("POST", f"/sessions/{talk.session_id}/suspend?wait=false"))[0] == 409
     assert await fetch(talk, port) == (200, "made\n")
     assert (await host.json("DELETE", f"/sessions/{talk.session_id}"))[0] == 204
     async with asyncio.timeout(PATIENCE):

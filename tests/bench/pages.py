@@ -114,7 +114,8 @@ def waking(found: Sequence[Json], alone: Sequence[Json], archive: Json, where: s
     )
     rate = archive["megabytes"] / archive["sleep"]
     more = (
-        f"A workspace of {archive['megabytes']} MB ({archive['packed'] / 10**6:.0f} MB packed): {archive['sleep']:.1f} s "
-        f"to put away ({rate:.0f} MB/s, all of it included), {archive['wake']:.1f} s from a message to the first word."
+        f"A workspace of {archive['megabytes']} MB ({archive['packed'] / 10**6:.0f} MB packed): "
+        f"{archive['sleep']:.1f} s to put away ({rate:.0f} MB/s, all of it included), {archive['wake']:.1f} s from a "
+        "message to the first word."
     )
     return section("Sessions that wake", text, table(head, body), more)

@@ -11,7 +11,7 @@ import pytest
 
 from agentrunner.keeping.files import TranscriptFiles
 from agentrunner.keeping.forgetting import forget
-from agentrunner.keeping.keeper import LEDGER
+from agentrunner.keeping.ledger import LEDGER
 from agentrunner.stores.base import StoreUnreachable
 from agentsessions.api.base import Json
 from agentsessions.api.host import HostDocument, StoreSettings

@@ -226,6 +226,7 @@ def test_a_pod_that_failed_otherwise_is_made_again(message: str) -> None:
     assert "hunter2" not in on.message()
     on.settle()
     assert cleanup_pod(on)["metadata"]["uid"] != first
+    assert "exit code 1" in on.message(), "remembered"
     on.world.set_pod(cleanup_pod(on), kubelet.ended(0))
     on.look()
     assert not is_there(on)
@@ -246,6 +247,21 @@ def test_a_deletion_never_hangs_and_says_what_it_waited_for() -> None:
     assert on.pods() == []
     (event,) = on.world.of(EVENTS)
     assert "Secret 'redis' does not exist" in event["note"]
+
+
+def test_what_kept_it_from_its_end_is_in_the_event() -> None:
+    on = cleaning(asleep())
+    on.world.set_pod(cleanup_pod(on), kubelet.ended(1, message="agentrunner store: the store cannot be reached"))
+    on.settle()
+    on.world.set_pod(cleanup_pod(on), kubelet.running())
+    on.settle()
+    on.idle((PATIENCE + GRACE).total_seconds())
+    on.settle()
+    assert "It could not be: the store cannot be reached. Remove it with" in on.world.of(EVENTS)[0]["note"]
+    on = cleaning(asleep())
+    on.idle((PATIENCE + GRACE).total_seconds())
+    on.settle()
+    assert f"Pod '{CLEANUP}' did not do it in time." in on.world.of(EVENTS)[0]["note"]
 
 
 def test_own_pods_that_do_not_end_hold_it_up_for_so_long_only() -> None:

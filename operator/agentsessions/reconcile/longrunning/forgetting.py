@@ -31,6 +31,7 @@ _SOON = timedelta(seconds=5)
 _NAMESPACE_ENDS = "because it is being terminated"
 """How the API server refuses new objects in a namespace that is being deleted."""
 _SPEAKER = "agentrunner store: "
+_AGAIN = " It is tried again."
 _UNKNOWN = "Its store is not known any more: the AgentTemplate or AgentPool that named it is gone."
 
 
@@ -62,8 +63,7 @@ def forget(around: Around, *, free: bool, since: timedelta, now: datetime, confi
     step = _removal(around, settings, now, config, free=free)
     if since < PATIENCE + timedelta(seconds=settings.fields.termination_grace_period_seconds or 0):
         return step
-    last = status if _is(status, Reason.FORGETTING) else step.status
-    return _kept(around, settings, _message(last), now)
+    return _kept(around, settings, _trouble(around), now)
 
 
 def refused(around: Around, message: str, now: datetime, config: OperatorConfig) -> Step:
@@ -102,7 +102,7 @@ def _followed(around: Around, pod: PodFacts, settings: Settings, now: datetime, 
         why = _last_words(pod)
         if pod.ended is not None and pod.ended.exit_code == REFUSED:
             return _kept(around, settings, why, now)
-        return replace(_waiting(around, f"{why} It is tried again.", now), actions=_without(around))
+        return replace(_waiting(around, f"{why}{_AGAIN}", now), actions=_without(around))
     found = diagnose(pod, around.warnings, settings.fields.image or "")
     if found.reason == Reason.STARTING:
         return _removing(around, now)
@@ -113,8 +113,9 @@ def _followed(around: Around, pod: PodFacts, settings: Settings, now: datetime, 
 
 
 def _removing(around: Around, now: datetime, *actions: Action) -> Step:
-    meta = around.session.metadata
-    text = f"Pod '{cleanup_name(meta.name, meta.uid)}' removes the stored conversation."
+    """Follow the cleanup pod; of one before it that failed, the reason is remembered in the status."""
+    before = _message(around)
+    text = before if before.endswith(_AGAIN) else f"{_pod(around)} removes the stored conversation."
     return replace(_waiting(around, text, now), actions=actions)
 
 
@@ -172,9 +173,21 @@ def _is(status: AgentSessionStatus, reason: Reason) -> bool:
     return ready is not None and ready.reason == reason
 
 
-def _message(status: AgentSessionStatus) -> str:
-    ready = status.condition("Ready")
-    return ready.message if ready is not None else ""
+def _message(around: Around) -> str:
+    """Return what the status says of the removal so far."""
+    ready = around.session.status.condition("Ready")
+    return ready.message if ready is not None and ready.reason == Reason.FORGETTING else ""
+
+
+def _trouble(around: Around) -> str:
+    """Return what kept the removal from its end until its time was over."""
+    last = _message(around).removesuffix(_AGAIN)
+    return f"{_pod(around)} did not do it in time." if not last or last.startswith(_pod(around)) else last
+
+
+def _pod(around: Around) -> str:
+    meta = around.session.metadata
+    return f"Pod '{cleanup_name(meta.name, meta.uid)}'"
 
 
 def _last_words(pod: PodFacts) -> str:

@@ -1,4 +1,4 @@
-"""A store that has what the disk has not: another pod wrote it, or the disk lost it. Nothing of it is ever overwritten."""
+"""A store that has what the disk has not: another pod wrote it, or the disk lost it. It is never overwritten."""
 
 from pathlib import Path
 
