@@ -113,7 +113,7 @@ bench: setup ## Measure how fast sessions start on the cluster; prints a table a
 	@$(RUN) -m bench $(BENCH_ARGS)
 
 .PHONY: bench-hosts
-bench-hosts: setup ## Measure sessions on a shared host, and the gateway against direct calls; prints JSON
+bench-hosts: setup ## Measure sessions on a shared host, and the gateway against direct calls; prints Markdown
 	@$(RUN) -m bench.hosts
 
 .PHONY: bench-hybrid

@@ -125,6 +125,19 @@ async def test_names_that_could_pass_for_ours_are_refused_and_counted(stage: Sta
 
 
 @pytest.mark.requirement("H34")
+async def test_a_pool_that_a_client_names_is_no_way_into_another_namespace(stage: Stage, labs: Labs) -> None:
+    """Who may talk to the pools of one namespace names one of it, by a path that leads to another's."""
+    with labs() as elsewhere:
+        theirs = Stage.built(elsewhere, stage.gateway)
+        await asyncio.to_thread(lambda: theirs.pool("secret", replicas=1, sessionsPerHost=1, implicitSessions=True))
+        ours = f"{stage.lab.namespace}/../../{elsewhere.namespace}/agentpools/secret"
+        url, body = f"{stage.gateway.url}/sessions/abc/messages", {"prompt": manifests.prompt(manifests.say("mine"))}
+        headers = {"Authorization": f"Bearer {stage.token}", "X-Agentsessions-Pool": ours}
+        async with aiohttp.ClientSession(timeout=TIMEOUT) as http, http.post(url, json=body, headers=headers) as answer:
+            assert answer.status == 400, await answer.text()
+
+
+@pytest.mark.requirement("H34")
 async def test_a_message_has_its_limit(stage: Stage) -> None:
     body = json.dumps({"prompt": "x" * (10 * 2**20)}).encode()
     status, text = await stage.client("alice").status("POST", "/messages", data=io.BytesIO(body))

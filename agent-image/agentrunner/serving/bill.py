@@ -9,6 +9,8 @@ from agentrunner.serving.files import load, save
 from agentrunner.usage import ZERO, Meter, read_meter, total, used_since
 from agentsessions.api.status import Usage
 
+FILE = "usage.json"
+
 
 class Bill:
     """One session's usage. `known` is what the control plane last heard, for a host that has nothing on disk."""
@@ -30,6 +32,12 @@ class Bill:
         now = read_meter(result.total_cost_usd, result.model_usage)
         self.usage = total([self._before, used_since(self._start, now, self._turns)])
         save(self._path, {"version": 1, "usage": self.usage.to_json()})
+
+
+def has_spoken(folder: Path) -> bool:
+    """Return whether a session has ended a turn, by the bill that an earlier process left in its folder."""
+    found = _stored(folder / FILE)
+    return found is not None and found.turns > 0
 
 
 def _stored(path: Path) -> Usage | None:

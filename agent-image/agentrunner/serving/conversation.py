@@ -10,13 +10,13 @@ from claude_agent_sdk import Message, ResultMessage
 from agentrunner.keeping.keeper import CannotKeep, Found, Keeper
 from agentrunner.keeping.ledger import Ledger
 from agentrunner.serving import launch
-from agentrunner.serving.bill import Bill
+from agentrunner.serving.bill import FILE, Bill
 from agentrunner.serving.cli import Cli, Wiring
 from agentrunner.serving.eventlog import EventLog
 from agentrunner.serving.history import History
 from agentrunner.serving.idleness import Idleness
 from agentrunner.serving.places import SessionPlaces
-from agentrunner.serving.problems import Problem, busy, leaving
+from agentrunner.serving.problems import Problem, busy, draining, leaving
 from agentrunner.serving.process import Process, ProcessDied
 from agentrunner.serving.processes import kill_all, of_session
 from agentrunner.serving.standing import Identity, Standing, Surroundings, now
@@ -52,7 +52,7 @@ class Conversation:
         self.beginning = found.beginning
         self._keeper = keeper
         self._around = around
-        self._bill = Bill(places.own / "usage.json", found.usage)
+        self._bill = Bill(places.own / FILE, found.usage)
         self._answered = found.ended
         self._continuations = found.continuations
         self._history = History(launch.transcript_path(places, who.session_id))
@@ -62,6 +62,7 @@ class Conversation:
         self._standing = Standing(transcript=self._history.facts(), interrupted=found.cut is not None)
         self._idleness = Idleness(now)
         self._leaving: asyncio.Task[None] | None = None
+        self._draining = False
         self._worker = asyncio.create_task(self._work(), name=f"session {who.session_id}")
 
     def state(self) -> HostSession:
@@ -93,6 +94,8 @@ class Conversation:
         """Take a message; raises Problem. What comes of it is in `events`, from its number `turn.after` on."""
         if self._leaving is not None:
             raise leaving()
+        if self._draining:
+            raise draining()
         log = self.events
         turn = self.turns.submit(
             prompt, key, reject_when_busy=reject_when_busy, after=log.last, incarnation=log.incarnation
@@ -103,6 +106,11 @@ class Conversation:
     def change(self, settings: SessionSettings) -> None:
         """Run the session by other settings, from its next turn on: most are fixed when a process starts."""
         self.settings = settings
+
+    async def refresh(self) -> None:
+        """Replace an idle process that other settings have outdated; one at work is replaced after its turn."""
+        if not self.turns.busy and self._leaving is None:
+            await self._recycle()
 
     async def start(self) -> None:
         """Have a process ready ahead of the first message; a failure is told by `state`, and by the next message."""
@@ -127,10 +135,13 @@ class Conversation:
 
     async def interrupt(self) -> bool:
         """End the running turn; return whether there was one."""
-        process = self._cli.process
-        if self.turns.running is None or process is None:
+        turn, process = self.turns.running, self._cli.process
+        if turn is None:
             return False
-        await process.interrupt()
+        if process is None or process.ended:
+            turn.unwanted = True  # its process is not up yet
+        else:
+            await process.interrupt()
         return True
 
     def put_away(self, *, patient: bool) -> None:
@@ -144,6 +155,13 @@ class Conversation:
         if not patient and self._idleness.since is None:
             raise busy()
         self._leaving = asyncio.create_task(self._put_away(), name=f"putting away {self.who.session_id}")
+
+    def drain(self) -> None:
+        """Take no more messages, whichever way they come; those that wait are told, and the running turn goes on."""
+        self._draining = True
+        for turn in self.turns.drop_waiting():
+            self._error(turn, "draining", "The host stops, and has not read the message: send it again.")
+        self._changed()
 
     async def close(self, reason: str = "session-closed") -> None:
         """End the session on this host: a running turn is interrupted, waiting ones are told."""
@@ -199,6 +217,11 @@ class Conversation:
             process = await self._connected(Phase.RUNNING, Phase.RUNNING)
         except ProcessDied:
             self._failed(turn, "agent-not-started", "The agent's process could not be started.", Phase.FAILED)
+            return
+        if turn.unwanted:
+            self._standing.phase = Phase.IDLE
+            self.turns.end(turn, "done")
+            self.events.append("done", {}, turn.number)
             return
         try:
             result = await process.ask(turn.prompt, turn.uuid)

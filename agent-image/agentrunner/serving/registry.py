@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from agentrunner.events import EventLog as PodLog
 from agentrunner.keeping.keeper import Found, Keeper, Keeping
+from agentrunner.serving.bill import has_spoken
 from agentrunner.serving.conversation import Conversation
 from agentrunner.serving.files import load, save
 from agentrunner.serving.places import session_places, sessions_root
@@ -19,7 +20,7 @@ from agentrunner.serving.processes import kill_all, of_session
 from agentrunner.serving.settings import HostSettings
 from agentrunner.serving.standing import Identity, Surroundings
 from agentrunner.serving.tokens import Caller
-from agentsessions.api.host import Activation, HostSnapshot, Origin, Scope
+from agentsessions.api.host import Activation, Beginning, HostSnapshot, Origin, Scope
 
 _FILE = "session.json"
 
@@ -73,6 +74,7 @@ class Registry:
         if known is not None:
             await known.require(wanted)
             known.change(wanted.settings)
+            await known.refresh()
             self._keep(known, wanted)
         found = known or await self._given(wanted, Origin.NAMED)
         await found.start()
@@ -108,6 +110,8 @@ class Registry:
     async def close(self, seconds: float) -> None:
         """Take no more turns, let those that run finish within `seconds`, then end all."""
         self.draining = True
+        for one in self.conversations:
+            one.drain()
         running = [one.turns.running for one in self.conversations]
         waits = [asyncio.ensure_future(turn.ended.wait()) for turn in running if turn is not None]
         if waits:
@@ -165,7 +169,13 @@ class Registry:
             self._log.emit("sessionUnreadable", folder=path.parent.name)
             return
         keeper = self._keeper(str(wanted.session_id))
-        conversation = self._add(wanted, origin, keeper, await keeper.find_again(wanted))
+        found = await keeper.find_again(wanted)
+        if found.beginning is Beginning.FRESH and has_spoken(path.parent):
+            # What that means is for whoever gives it to this host again to say.
+            self._log.emit("conversationMissing", sessionId=str(wanted.session_id))
+            await keeper.close()
+            return
+        conversation = self._add(wanted, origin, keeper, found)
         if wanted.on_interrupted_turn == "Continue":
             conversation.go_on()
 

@@ -20,7 +20,7 @@ from agentrunner.serving.door import Door, door, opened
 from agentrunner.serving.eventlog import EventLog
 from agentrunner.serving.history import History
 from agentrunner.serving.places import SessionPlaces
-from agentrunner.serving.problems import not_found, session_finished
+from agentrunner.serving.problems import draining, not_found, session_finished
 from agentrunner.serving.standing import Identity
 from agentrunner.serving.tokens import Caller
 from agentrunner.serving.turns import Turn, Turns
@@ -93,6 +93,8 @@ class Solo(Company):
         """Take a message, as long as the session is not over; raises Problem."""
         if self._over:
             raise session_finished()
+        if self.draining:
+            raise draining()
         log = self.events
         return self._turns.submit(
             prompt, key, reject_when_busy=reject_when_busy, after=log.last, incarnation=log.incarnation

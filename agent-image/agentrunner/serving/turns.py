@@ -23,7 +23,10 @@ State = Literal["queued", "running", "done", "interrupted"]
 
 @dataclass(eq=False)
 class Turn:
-    """One message and what became of it. `after`: number of the last event before its own."""
+    """One message and what became of it. `after`: number of the last event before its own.
+
+    `unwanted`: it was interrupted before its process was up.
+    """
 
     number: int
     prompt: str = field(repr=False)
@@ -33,6 +36,7 @@ class Turn:
     incarnation: str = ""
     uuid: str = field(default_factory=lambda: str(uuid4()))
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+    unwanted: bool = False
 
     @property
     def is_over(self) -> bool:
@@ -122,10 +126,11 @@ class Turns:
         self.count = max(self.count, len(self._said))
 
     def drop_waiting(self) -> list[Turn]:
-        """Take back every message that has not begun."""
+        """Take back every message that has not begun; it had no effect, so it may be sent again under its key."""
         dropped = list(self._waiting)
         self._waiting.clear()
         for turn in dropped:
+            self._known.pop(turn.key, None)
             self.end(turn, "interrupted")
         return dropped
 
@@ -156,6 +161,8 @@ class Turns:
         stored = load(self._path) or {}
         self.count = int(stored.get("count", 0))
         for one in stored.get("turns", []):
+            if one.get("state") == "queued":
+                continue  # it had not begun
             turn = _stored(one)
             self._known[turn.key] = turn
 

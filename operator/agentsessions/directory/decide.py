@@ -10,7 +10,7 @@ from agentsessions.directory.access import Access
 from agentsessions.directory.config import DirectoryConfig
 from agentsessions.directory.holding import Hall
 from agentsessions.directory.identity import Identities, User, protocols
-from agentsessions.directory.paths import CookbookPool, Target, parse
+from agentsessions.directory.paths import CookbookPool, Target, cookbook_pool, parse
 from agentsessions.directory.refusals import REFUSALS, Decision, nothing, refusal, refused
 from agentsessions.directory.tickets import Ticket, Tickets
 from agentsessions.directory.whereabouts import Place, Whereabouts
@@ -66,9 +66,8 @@ class Decider:
 
     def _cookbook(self, headers: Mapping[str, str]) -> CookbookPool | None:
         """Return the pool for a path without a namespace: as the client says, else by the name it calls us."""
-        namespace, _, pool = headers.get(POOL_HEADER, "").partition("/")
-        if namespace and pool:
-            return CookbookPool(namespace, pool)
+        if named := headers.get(POOL_HEADER):
+            return cookbook_pool(named)
         called = headers.get("host", "").partition(":")[0].lower()
         for host in self.config.cookbook.hosts:
             if host.host.lower() == called:

@@ -3,7 +3,6 @@
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-from urllib.parse import urlsplit
 
 NAME = r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?"
 IMPLICIT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -11,6 +10,7 @@ IMPLICIT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _NAMED = re.compile(rf"/v1/namespaces/({NAME})/sessions/({NAME})(/.*)?")
 _IMPLICIT = re.compile(rf"/v1/namespaces/({NAME})/pools/({NAME})/sessions/([^/]+)(/.*)?")
 _COOKBOOK = re.compile(r"/sessions/([^/]+)(/messages)")
+_POOL = re.compile(rf"({NAME})/({NAME})")
 _PORT = re.compile(r"/ports/([0-9]{1,5})(/.*)?")
 _ODD = re.compile(r"[\x00-\x20\x7f\\]|//|/(?:\.|%2[eE]){1,2}(?:/|$)|%2[fF]|%5[cC]|%00")
 _TALK = {
@@ -72,9 +72,16 @@ class CookbookPool:
     pool: str
 
 
+def cookbook_pool(text: str) -> CookbookPool:
+    """Return the pool that a client names as `namespace/pool`; raises PathProblem for anything else."""
+    if match := _POOL.fullmatch(text):
+        return CookbookPool(match[1], match[2])
+    raise PathProblem(400, "bad-pool", "X-Agentsessions-Pool must be `namespace/pool`.")
+
+
 def parse(method: str, url: str, cookbook: CookbookPool | None) -> Target:
     """Return what a request asks for; raises PathProblem."""
-    path = urlsplit(url).path
+    path = url.partition("?")[0]
     if _ODD.search(path):
         raise PathProblem(400, "bad-path", "The path has segments or characters that are not allowed.")
     if match := _NAMED.fullmatch(path):

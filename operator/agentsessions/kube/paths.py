@@ -1,6 +1,7 @@
 """Where the API server keeps each kind; pure."""
 
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from agentsessions.api.base import API_VERSION, Json
 
@@ -13,15 +14,22 @@ class Kind:
     plural: str
 
     def path(self, namespace: str | None = None, name: str | None = None, subresource: str = "") -> str:
-        """Return the path of a collection, an object, or a part of one."""
+        """Return the path of a collection, an object, or a part of one; raises ValueError for what is no name."""
         root = f"/api/{self.version}" if "/" not in self.version else f"/apis/{self.version}"
         parts = [root]
         if namespace is not None:
-            parts += ["namespaces", namespace]
+            parts += ["namespaces", _segment(namespace)]
         parts.append(self.plural)
         if name is not None:
-            parts.append(name)
+            parts.append(_segment(name))
         return "/".join(parts) + (f"/{subresource}" if subresource else "")
+
+
+def _segment(name: str) -> str:
+    """Return a name as one part of a path: HTTP clients resolve `..`, and a name is no way to another object."""
+    if name in ("", ".", ".."):
+        raise ValueError(f"{name!r} is no name of an object")
+    return quote(name, safe="")
 
 
 SESSIONS = Kind(API_VERSION, "agentsessions")

@@ -108,6 +108,17 @@ async def test_an_id_without_a_resource_is_another_session_for_another_user() ->
     assert implicit_id(POOL_UID, User("late"), "abc") != first["sub"]
 
 
+@pytest.mark.requirement("H34")
+async def test_a_pool_that_a_client_names_is_one_of_the_namespace_in_which_it_was_asked_for() -> None:
+    stage = Stage()
+    ask = {"x-agentsessions-pool": "team/chat"}
+    assert (await stage.ask("/sessions/abc/messages", "POST", **ask))[0] == 200
+    for elsewhere in ("team/../../others/agentpools/theirs", "team/x/../chat", "../others/theirs"):
+        found = await stage.ask("/sessions/abc/messages", "POST", **{"x-agentsessions-pool": elsewhere})
+        assert found[:2] == (400, "bad-pool")
+    assert "agentpools" not in stage.cluster.asked
+
+
 async def test_a_pool_that_does_not_serve_ids_is_not_there() -> None:
     stage = Stage()
     stage.world.pool(("team", "chat"), PoolView(POOL_UID, False))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentsessions.directory.paths import CookbookPool, Kind, PathProblem, Target, parse
+from agentsessions.directory.paths import CookbookPool, Kind, PathProblem, Target, cookbook_pool, parse
 
 POOL = CookbookPool("team", "chat")
 AT = "/v1/namespaces/team/sessions/one"
@@ -66,6 +66,36 @@ def test_what_could_be_read_in_two_ways_is_refused(tail: str) -> None:
     with pytest.raises(PathProblem) as problem:
         parse("GET", f"{AT}{tail}", None)
     assert (problem.value.status, problem.value.slug) == (400, "bad-path")
+
+
+@pytest.mark.requirement("H34")
+@pytest.mark.parametrize("path", [f"//host{AT}", f"//{AT}", "//[", f"//[x{AT}"])
+def test_a_path_has_no_host_before_it(path: str) -> None:
+    with pytest.raises(PathProblem) as problem:
+        parse("GET", path, None)
+    assert (problem.value.status, problem.value.slug) == (400, "bad-path")
+
+
+@pytest.mark.requirement("H34")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "team",
+        "team/",
+        "/chat",
+        "/",
+        "../team/chat",
+        "team/../other/agentpools/chat",
+        "team/chat/x",
+        "team/..",
+        "Team/chat",
+    ],
+)
+def test_a_pool_is_named_by_two_names_and_nothing_else(text: str) -> None:
+    with pytest.raises(PathProblem) as problem:
+        cookbook_pool(text)
+    assert (problem.value.status, problem.value.slug) == (400, "bad-pool")
+    assert cookbook_pool("team/chat.v2") == CookbookPool("team", "chat.v2")
 
 
 @pytest.mark.parametrize(

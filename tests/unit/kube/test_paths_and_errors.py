@@ -33,6 +33,16 @@ def test_paths(kind: Kind, arguments: tuple[str, ...], path: str) -> None:
     assert kind.path(*arguments) == path
 
 
+@pytest.mark.parametrize("name", ["", ".", ".."])
+def test_what_is_no_name_has_no_path(name: str) -> None:
+    with pytest.raises(ValueError, match="no name"):
+        PODS.path("n", name)
+
+
+def test_a_name_is_one_part_of_a_path() -> None:
+    assert PODS.path("n", "../../m/pods/x") == "/api/v1/namespaces/n/pods/..%2F..%2Fm%2Fpods%2Fx"
+
+
 @pytest.mark.parametrize(
     ("word", "kind"),
     [("Pod", PODS), ("Secret", SECRETS), ("PersistentVolumeClaim", CLAIMS), ("NetworkPolicy", NETWORK_POLICIES)],

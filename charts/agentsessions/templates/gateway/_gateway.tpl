@@ -96,6 +96,8 @@ mappers:
     "@type": type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication
     providers:
       oidc:
+        # Nowhere else: a token in the query would reach the agent.
+        from_headers: [{name: Authorization, value_prefix: "Bearer "}]
         issuer: {{ required "gateway.oidc.issuer must be set when gateway.oidc.enabled is true" .Values.gateway.oidc.issuer | quote }}
         {{- with .Values.gateway.oidc.audiences }}
         audiences: {{ toJson . }}
