@@ -69,7 +69,7 @@ class EmbeddedStore(ApiModel):
     namespace: NamespaceName = Field("agentsessions-system", description="Namespace of its pod and its Secret.")
     pod_labels: dict[str, str] = Field(default={"app.kubernetes.io/component": "embedded-store"})
     password_file: str = "/var/run/agentsessions/embedded-store/password"
-    url: str = Field("", description="URL with the password; the operator fills it in when it has read the file.")
+    url: str = Field("", repr=False, description="URL with the password; filled in when the file has been read.")
     secret_name: str = "agentsessions-embedded-store"
     make_secret: bool = Field(True, description="Off when the user has named a Secret, which nobody else then makes.")
 
