@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from agent.host import Host, Json, Talk, texts
+from agent.host import Host, Json, Talk, events, texts
 from agent.model import Model, script
 from agentsessions.api.host import Scope
 
@@ -254,6 +255,24 @@ async def test_a_conversation_that_is_not_whole_is_never_gone_on_with_in_silence
     async with again.open("GET", "/events") as answer:
         assert answer.headers["X-Agentsessions-Session"] == beginning.lower()
     assert len(kept.model.bodies) == asked
+
+
+@pytest.mark.requirement("H30", "H31")
+async def test_a_slow_store_holds_up_the_end_of_a_turn_and_nothing_in_it(kept: Kept) -> None:
+    talk = await kept.host.give()
+    kept.fault("slow", "3")
+    began = time.monotonic()
+    steps = [{"tool": "Bash", "input": {"command": f"echo {number}"}} for number in range(6)]
+    async with talk.open("POST", "/messages", json={"prompt": script(*steps, {"text": "said"})}) as answer:
+        seen = {event.kind: time.monotonic() - began async for event in events(answer)}
+    # The last message comes when the agent says it, not after six slow writes; the end waits for the store.
+    assert seen["done"] - seen["message"] > 1
+    assert seen["message"] < 6 * 3
+    assert (await talk.state())["durable"] is True
+    await kept.another_pod()
+    talk = await resumed(kept, talk)
+    await talk.say(script({"text": "end"}))
+    assert "said" in said(kept.model)
 
 
 @pytest.mark.requirement("H03", "H30")

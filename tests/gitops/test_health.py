@@ -23,6 +23,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "docs" / "gitops"
 ARGO = {
     State.PROGRESSING: "Progressing",
     State.RUNNING: "Healthy",
+    State.ASLEEP: "Healthy",
     State.SUCCEEDED: "Healthy",
     State.BLOCKED: "Degraded",
     State.FAILED: "Degraded",
@@ -30,6 +31,7 @@ ARGO = {
 FLUX = {
     State.PROGRESSING: "inProgress",
     State.RUNNING: "current",
+    State.ASLEEP: "current",
     State.SUCCEEDED: "current",
     State.BLOCKED: "failed",
     State.FAILED: "failed",
