@@ -3,14 +3,15 @@
 Reads the CLI's JSONL file and sets aside one that the CLI would choke on; it never writes into it.
 """
 
-import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from enum import Enum
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid5
 
 from claude_agent_sdk import project_key_for_directory
+
+from agentrunner.lines import parse
 
 CONTINUATION = "The previous attempt was interrupted. Continue the task from where it stopped."
 
@@ -36,7 +37,7 @@ def find(config_dir: Path, cwd: Path, session_id: str) -> Path:
 def begin(path: Path, session_id: str) -> Start:
     """Return how to begin, given the transcript at `path`; one without a conversation is set aside."""
     try:
-        entries = list(_parse(path.read_bytes().splitlines()))
+        entries = list(parse(path.read_bytes().splitlines()))
     except FileNotFoundError:
         return Start.FRESH
     start = judge(entries, session_id)
@@ -62,14 +63,3 @@ def says_something(entries: Iterable[dict[str, Any]]) -> bool:
 
 def _is_spoken(entry: dict[str, Any]) -> bool:
     return entry.get("type") in {"user", "assistant"}
-
-
-def _parse(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
-    """Yield the entries; a line that was cut in the middle is passed over."""
-    for line in lines:
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(entry, dict):
-            yield entry

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from agentrunner.serving.lines import Entry, digest
+from agentrunner.lines import Entry, digest
 from agentrunner.transcript import CONTINUATION
 from agentsessions.api.status import Transcript
 

@@ -14,7 +14,7 @@ from typing import cast
 
 from claude_agent_sdk import SessionKey, SessionStoreEntry, project_key_for_directory
 
-from agentrunner.serving.lines import Entry, dump
+from agentrunner.lines import Entry, dump
 
 METADATA = "agent_metadata"
 OURS = "agentsessions/"

@@ -18,8 +18,8 @@ from agentrunner.keeping.compare import Fit, Source, Verdict, continuations, cut
 from agentrunner.keeping.files import OURS, TranscriptFiles, as_entries, as_stored
 from agentrunner.keeping.ledger import LEDGER, Ledger, kept, later, read
 from agentrunner.keeping.mirror import Mirror
+from agentrunner.lines import Entry, read_all
 from agentrunner.serving import metrics
-from agentrunner.serving.lines import Entry, read_all
 from agentrunner.serving.places import SessionPlaces
 from agentrunner.serving.problems import Problem
 from agentrunner.stores.base import Store, StoreError, StoreRefused

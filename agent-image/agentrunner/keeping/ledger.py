@@ -9,8 +9,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from agentrunner.keeping.files import OURS
+from agentrunner.lines import Entry
 from agentrunner.serving.files import load, save
-from agentrunner.serving.lines import Entry
 from agentsessions.api.status import Transcript, Usage
 
 LEDGER = f"{OURS}ledger"

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from claude_agent_sdk import SessionKey, SessionStore, SessionStoreEntry
 
 from agentrunner.keeping.files import METADATA, TranscriptFiles, as_entries, as_stored, uuids
+from agentrunner.lines import Entry, Tail, digest
 from agentrunner.serving import metrics
-from agentrunner.serving.lines import Entry, Tail, digest
 from agentrunner.stores.base import Store, StoreError, StoreRefused, StoreUnreachable
 
 _FIRST_BACKOFF, _LAST_BACKOFF = 0.5, 10.0

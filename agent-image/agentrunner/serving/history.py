@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from agentrunner.serving.lines import Entry, Tail, digest
+from agentrunner.lines import Entry, Tail, digest
 from agentsessions.api.status import Transcript
 
 

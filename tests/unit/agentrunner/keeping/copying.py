@@ -7,7 +7,7 @@ from pathlib import Path
 
 from agentrunner.keeping.files import TranscriptFiles, as_stored
 from agentrunner.keeping.mirror import Mirror
-from agentrunner.serving.lines import Entry, dump
+from agentrunner.lines import Entry, dump
 from unit.agentrunner.keeping.talks import SESSION, FakeStore
 
 

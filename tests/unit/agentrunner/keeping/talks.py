@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from claude_agent_sdk import SessionKey, SessionListSubkeysKey, SessionStoreEntry, SessionStoreListEntry
 
-from agentrunner.serving.lines import Entry
+from agentrunner.lines import Entry
 from agentrunner.stores.base import Store, StoreError
 
 PROJECT = "-workspace-one"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentrunner.keeping.compare import Fit, Source, Verdict, cut_message, fit, judge, messages
-from agentrunner.serving.lines import Entry, digest
+from agentrunner.lines import Entry, digest
 from agentsessions.api.status import Transcript
 from unit.agentrunner.keeping.talks import answered, asked, entries, noted, tool_result
 

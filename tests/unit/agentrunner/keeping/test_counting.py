@@ -14,8 +14,8 @@ from agentrunner.keeping.files import TranscriptFiles
 from agentrunner.keeping.keeper import CannotKeep, Keeper, Keeping
 from agentrunner.keeping.ledger import Ledger
 from agentrunner.keeping.mirror import Mirror
+from agentrunner.lines import dump
 from agentrunner.serving import metrics
-from agentrunner.serving.lines import dump
 from agentrunner.serving.places import SessionPlaces
 from agentrunner.stores.base import StoreError, StoreRefused, StoreUnreachable
 from agentsessions.api.host import Activation

@@ -8,7 +8,7 @@ import pytest
 from claude_agent_sdk import project_key_for_directory
 
 from agentrunner.keeping.files import METADATA, TranscriptFiles, as_entries, uuids
-from agentrunner.serving.lines import Entry, read_all
+from agentrunner.lines import Entry, read_all
 from agentrunner.transcript import find
 from unit.agentrunner.keeping.talks import SESSION, entries
 

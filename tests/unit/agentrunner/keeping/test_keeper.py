@@ -9,7 +9,7 @@ from agentrunner.archive.errors import ArchiveError
 from agentrunner.keeping.files import METADATA, TranscriptFiles
 from agentrunner.keeping.keeper import CannotKeep, Found, Keeper, Keeping
 from agentrunner.keeping.ledger import Ledger
-from agentrunner.serving.lines import Entry, digest, read_all
+from agentrunner.lines import Entry, digest, read_all
 from agentrunner.serving.places import SessionPlaces
 from agentrunner.serving.problems import Problem
 from agentrunner.stores.base import StoreError, StoreRefused, StoreUnreachable

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from agentrunner.keeping import mirror as module
 from agentrunner.keeping.files import METADATA
-from agentrunner.serving.lines import Entry, dump
+from agentrunner.lines import Entry, dump
 from agentrunner.stores.base import StoreError, StoreRefused, StoreUnreachable
 from unit.agentrunner.keeping.copying import stage
 from unit.agentrunner.keeping.talks import FakeStore, Fault, entries

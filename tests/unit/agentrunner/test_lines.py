@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from agentrunner.lines import Entry, Tail, digest, dump, parse, read_all
 from agentrunner.serving.history import History
-from agentrunner.serving.lines import Entry, Tail, digest, dump, parse, read_all
 from agentsessions.api.status import Transcript
 
 JSON = st.recursive(
