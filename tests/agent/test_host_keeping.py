@@ -275,6 +275,26 @@ async def test_a_slow_store_holds_up_the_end_of_a_turn_and_nothing_in_it(kept: K
     assert "said" in said(kept.model)
 
 
+@pytest.mark.requirement("H30")
+async def test_status_never_remembers_more_than_the_store_has(kept: Kept) -> None:
+    talk = await kept.host.give()
+    await talk.say(script({"text": "one"}))
+    slow = kept.fault("slow", "1.5")
+    path = next(kept.store.parent.rglob(f"projects/*/{talk.session_id}.jsonl"))
+    turn = asyncio.create_task(talk.say(script({"text": "two"})))
+    async with asyncio.timeout(30):
+        while json.dumps(kept.entries(talk.session_id)).count("end_turn") < 2:  # noqa: ASYNC110 - the store has no event
+            await asyncio.sleep(0.02)
+    with path.open("a") as file:  # as the CLI does, which announces only a part of what it writes
+        file.write(json.dumps({"type": "last-prompt", "lastPrompt": "x"}) + "\n")
+    assert (await turn)[-1].data == {}
+    state = await talk.state()
+    await kept.another_pod()
+    slow.unlink()
+    talk = await resumed(kept, talk, **remembered(state))
+    assert (await talk.state())["beginning"] == "Resumed"
+
+
 @pytest.mark.requirement("H03", "H30")
 async def test_a_store_that_cannot_be_asked_is_waited_for(kept: Kept) -> None:
     talk = await kept.host.give()

@@ -125,6 +125,11 @@ class Keeper:
         disk = await asyncio.to_thread(read_all, self.files.main)
         _require(judge(disk, None, _expected(wanted)).fit, wanted)
 
+    async def written(self) -> None:
+        """Wait until the transcript has what the CLI says it has written, so that a look at it sees the whole turn."""
+        if self._mirror is not None:
+            await self._mirror.written()
+
     async def settle(self, ledger: Ledger) -> bool | None:
         """Have the turn that ended, and the ledger, in the store; return whether they are, None without a store."""
         with suppress(OSError):  # a full disk is told of by whoever cannot go on without it

@@ -107,7 +107,7 @@ class Mirror:
         try:
             with metrics.settle_seconds.time():
                 async with asyncio.timeout(seconds):
-                    await self._written()
+                    await self.written()
                     async with self._turn:
                         await self._push()
                         await self._verify()
@@ -130,7 +130,7 @@ class Mirror:
             self._announced.update(uuids(entries))
         self._news.set()
 
-    async def _written(self) -> None:
+    async def written(self) -> None:
         """Wait until the file has what the CLI says it has written; a CLI that died may never write it."""
         until = time.monotonic() + _FILE_SECONDS
         while time.monotonic() < until:
@@ -235,8 +235,10 @@ class Mirror:
         for subpath, copy in self._copies.items():
             if copy.stored and await self._store.count(self._files.key(subpath)) != copy.stored:
                 self._changed("StoreBehind")
+                copy.unsure = True  # until it is mended: nothing is added to what is not as it was left
                 await self._compare(subpath, copy, mend=True)
                 if await self._store.count(self._files.key(subpath)) != copy.stored:
+                    copy.unsure = True
                     raise StoreUnreachable("the session store does not keep what it takes")
                 self.repairs += 1
                 metrics.repairs.inc()

@@ -143,7 +143,7 @@ class Conversation(Answering):
             await asyncio.wait({self._leaving})
         await self._release(Phase.SUSPENDED)
         if not self._standing.put_away:
-            await self._keeper.settle(self._ledger())
+            await self._last_words(reason)
         await self._keeper.close()
         self.events.close()
 
@@ -151,6 +151,16 @@ class Conversation(Answering):
         """Count a client that follows the session, or one that left (-1)."""
         self._standing.streams += by
         self._changed()
+
+    async def _last_words(self, reason: str) -> None:
+        """Have stored what can be; of a host that stops the workspace too, since its disk goes with it."""
+        if reason != "draining":
+            await self._keeper.settle(self._ledger())
+            return
+        try:
+            await self._keeper.put_away(self._ledger())
+        except CannotKeep as error:
+            self._around.log.emit("notStored", sessionId=self.who.session_id, reason=error.reason)
 
     async def _put_away(self) -> None:
         """End all, have it stored, and say so; a session that cannot be stored goes on."""

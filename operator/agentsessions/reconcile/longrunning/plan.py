@@ -77,7 +77,7 @@ def _hybrid(around: Around, settings: Settings, now: datetime, config: OperatorC
     if problem := workspace_problem(settings):
         return blocked(around, Reason.INVALID_SPEC, problem, now)
     host = around.session.status.host
-    if host is None or (around.session.spec.suspended and not _is_held(around)):
+    if host is None or (around.session.spec.suspended and _may_be_let_go(around, host)):
         return _at_rest(around, settings, now, config)
     if around.pool is not None:
         return _in_pool(around, settings, host, now, config)
@@ -136,6 +136,16 @@ def _is_held(around: Around) -> bool:
     """Return whether the session's host has taken it, as far as status says."""
     ready = around.session.status.condition(ConditionType.READY)
     return ready is not None and ready.reason in _HELD
+
+
+def _may_be_let_go(around: Around, host: Host) -> bool:
+    """Return whether the host cannot have anything of the session that is nowhere else: it did not take it yet."""
+    if _is_held(around):
+        return False
+    own = next((one for one in around.pods if _is(one, host)), None)
+    pod = around.pod(own.uid if own is not None else host.pod_uid)
+    begun = around.session.status.start_time is not None and (own is None or own.has_started)
+    return pod is None or not begun or (pod.ready and _forgotten(around))
 
 
 def _is(pod: PodFacts, host: Host) -> bool:
