@@ -281,6 +281,22 @@ async def test_a_store_that_is_down_for_a_while_costs_nothing_but_time(stage: St
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.requirement("H30", "H31")
+async def test_a_store_that_takes_five_seconds_for_everything_is_waited_for(stage: Stage) -> None:
+    opened = await asyncio.to_thread(redis_store, stage.lab)
+    spec = {"sessionStore": opened.given_to(stage.lab), "idleTimeoutSeconds": 5}
+    await slept(stage, "slow", spec)
+    client = stage.client("slow")
+    with opened.slowed(5):
+        for number in range(2):
+            assert said(await client.say_text(told(number))) == [f"answer {number}"]
+    await asyncio.to_thread(stage.asleep, "slow")
+    await client.say_text(told(2))
+    heard = stage.lab.model_heard(stage.lab.session("slow"))
+    assert heard == [digest(told(number)) for number in range(3)]
+
+
+@pytest.mark.timeout(600)
 @pytest.mark.requirement("H31", "K02")
 async def test_a_pod_that_is_lost_in_a_turn_loses_nothing_acknowledged(stage: Stage) -> None:
     opened = await asyncio.to_thread(redis_store, stage.lab)
