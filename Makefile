@@ -108,6 +108,10 @@ test-egress: setup ## Run the chart's Envoy configuration in a real Envoy
 test-e2e: setup ## Run the tests on a real cluster with the real agent image; makes the cluster if there is none
 	@$(RUN) -m pytest tests/cluster_checks tests/install tests/e2e $(PYTEST_ARGS)
 
+.PHONY: test-thorough
+test-thorough: setup ## Run the tests on a real cluster with more of everything: sessions, wakes, faults (hours)
+	@AGENTSESSIONS_THOROUGH=1 $(RUN) -m pytest tests/e2e $(PYTEST_ARGS)
+
 .PHONY: bench
 bench: setup ## Measure how fast sessions start on the cluster; prints a table and writes JSON
 	@$(RUN) -m bench $(BENCH_ARGS)

@@ -14,20 +14,21 @@ from e2e import manifests
 from e2e.api import PODS, SESSIONS, Json, condition
 from e2e.gateway import Gateway, said
 from e2e.lab import Lab, Labs
+from e2e.sizes import size
 from e2e.stage import Stage
 from e2e.stores import Store, postgres_store, redis_store, s3_store
 from standin.conversation import digest
 
 Opened = Callable[[Lab], Store]
 STORES = [
-    pytest.param(redis_store, 10, 5, id="redis"),
-    pytest.param(postgres_store, 3, 3, id="postgres"),
-    pytest.param(s3_store, 3, 3, id="s3"),
+    pytest.param(redis_store, size(3, 10), size(3, 5), id="redis"),
+    pytest.param(postgres_store, size(2, 10), 3, id="postgres"),
+    pytest.param(s3_store, size(2, 10), 3, id="s3"),
 ]
 """Stores, how often a conversation is woken in each, and how many turns it has each time."""
 
 CROWD = 20
-SLEEPERS, ACTIVE = 200, 10
+SLEEPERS, ACTIVE = size(60, 200), size(4, 10)
 
 
 @pytest.fixture(scope="module")

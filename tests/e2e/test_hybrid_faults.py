@@ -1,6 +1,6 @@
 """Faults at random moments of a Hybrid session's turns: what was acknowledged is there, once, and nothing else twice.
 
-`AGENTSESSIONS_FAULTS` is how often each fault happens (4), `AGENTSESSIONS_SEED` repeats a run; the seed is printed.
+`AGENTSESSIONS_FAULTS` is how often each fault happens, `AGENTSESSIONS_SEED` repeats a run; the seed is printed.
 """
 
 import asyncio
@@ -19,11 +19,12 @@ from e2e.api import PODS
 from e2e.gateway import Client, Gateway, read_events
 from e2e.killing import kill_process
 from e2e.lab import Labs
+from e2e.sizes import size
 from e2e.stage import Stage
 from e2e.stores import Store, redis_store
 from standin.conversation import digest
 
-TIMES = int(os.environ.get("AGENTSESSIONS_FAULTS", "4"))
+TIMES = int(os.environ.get("AGENTSESSIONS_FAULTS", size(2, 20)))
 SEED = int(os.environ.get("AGENTSESSIONS_SEED", random.randrange(2**32)))
 LONGEST = 3.0
 """Seconds after a message within which the fault happens; the turn itself takes two."""
