@@ -15,7 +15,19 @@ LONG = "x" * 10_000
 REFUSED: list[Any] = [
     pytest.param({"pattern": "Swarm"}, ("spec.pattern", '"Ephemeral"'), id="unknown pattern"),
     pytest.param({"pattern": "LongRunning", "prompt": None}, ("spec", "`poolRef` must be set"), id="no pool"),
-    pytest.param({"poolRef": {"name": "chat"}}, ("spec", "`poolRef` must be set"), id="pool for one task"),
+    pytest.param({"poolRef": {"name": "chat"}}, ("spec", "`poolRef` must not be set"), id="pool for one task"),
+    pytest.param({"pattern": "Hybrid"}, ("spec", "through the gateway"), id="prompt for a sleeper"),
+    pytest.param({"suspended": True}, ("spec", "unless the session is Hybrid"), id="one task suspended"),
+    pytest.param(
+        {"pattern": "Hybrid", "prompt": None, "sessionStore": {"type": "S3"}},
+        ("spec.sessionStore", "`s3` must be set"),
+        id="store without its bucket",
+    ),
+    pytest.param(
+        {"pattern": "Hybrid", "prompt": None, "sessionStore": {"type": "Redis"}},
+        ("spec.sessionStore", "`secretRef` must name a Secret"),
+        id="store without credentials",
+    ),
     pytest.param(
         {"pattern": "LongRunning", "poolRef": {"name": "chat"}},
         ("spec", "through the gateway"),
