@@ -64,12 +64,12 @@ def pod_deleted(scene: Scene) -> None:
 
 def host_killed(scene: Scene) -> None:
     """The host's process dies; its container is started again."""
-    _in_pod(scene, "pkill -9 -f 'agentrunner serve' || true")
+    _in_pod(scene, "pkill -9 -f '[a]gentrunner serve' || true")
 
 
 def cli_killed(scene: Scene) -> None:
     """The session's CLI dies."""
-    _in_pod(scene, "pkill -9 -f _bundled/claude || true")
+    _in_pod(scene, "pkill -9 -f '[_]bundled/claude' || true")
 
 
 def store_killed(scene: Scene) -> None:
