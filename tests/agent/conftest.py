@@ -1,4 +1,4 @@
-"""Fixtures: a model that is scripted by the prompt, and a container that uses it.
+"""Fixtures: a model that is scripted by the prompt, and a container or a host that uses it.
 
 Everything but the model is real: the runner as the image starts it, the SDK, and its `claude` CLI.
 """
@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from agent.container import Container
+from agent.host import Host
 from agent.model import Model, serve
 
 
@@ -23,3 +24,14 @@ async def model() -> AsyncIterator[Model]:
 def container(tmp_path: Path, model: Model) -> Container:
     """Return an empty volume and the means to run containers on it."""
     return Container(tmp_path, model.url)
+
+
+@pytest.fixture
+async def host(tmp_path: Path, model: Model) -> AsyncIterator[Host]:
+    """Return a running host."""
+    found = Host(tmp_path, model.url)
+    await found.start()
+    try:
+        yield found
+    finally:
+        await found.destroy()

@@ -15,17 +15,6 @@ from agentrunner.serving.processes import of_session
 pytestmark = pytest.mark.timeout(180)
 
 
-@pytest.fixture
-async def host(tmp_path: Path, model: Model) -> AsyncIterator[Host]:
-    """Return a running host."""
-    found = Host(tmp_path, model.url)
-    await found.start()
-    try:
-        yield found
-    finally:
-        await found.destroy()
-
-
 def bash(command: str) -> dict[str, object]:
     return {"tool": "Bash", "input": {"command": command}}
 

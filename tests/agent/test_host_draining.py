@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -14,17 +13,6 @@ from agent.test_host_conversations import gated, reached
 from agentsessions.api.host import TOKEN_HEADER
 
 pytestmark = pytest.mark.timeout(180)
-
-
-@pytest.fixture
-async def host(tmp_path: Path, model: Model) -> AsyncIterator[Host]:
-    """Return a running host."""
-    found = Host(tmp_path, model.url)
-    await found.start()
-    try:
-        yield found
-    finally:
-        await found.destroy()
 
 
 async def draining(host: Host) -> None:

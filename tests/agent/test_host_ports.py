@@ -1,27 +1,14 @@
 """What an agent on a host serves is reached under its own session only, and is gone when the session is."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from agent.host import PATIENCE, Host, Talk, _free_port
-from agent.model import Model, script
+from agent.model import script
 from agentsessions.api.host import Scope
 
 pytestmark = pytest.mark.timeout(180)
-
-
-@pytest.fixture
-async def host(tmp_path: Path, model: Model) -> AsyncIterator[Host]:
-    """Return a running host."""
-    found = Host(tmp_path, model.url)
-    await found.start()
-    try:
-        yield found
-    finally:
-        await found.destroy()
 
 
 async def site(talk: Talk) -> int:

@@ -1,8 +1,6 @@
 """When a session's process is replaced, and when it is not: always between turns, and the conversation goes on."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -10,17 +8,6 @@ from agent.host import Host
 from agent.model import Model, script
 
 pytestmark = pytest.mark.timeout(180)
-
-
-@pytest.fixture
-async def host(tmp_path: Path, model: Model) -> AsyncIterator[Host]:
-    """Return a running host."""
-    found = Host(tmp_path, model.url)
-    await found.start()
-    try:
-        yield found
-    finally:
-        await found.destroy()
 
 
 @pytest.mark.requirement("H51")

@@ -46,12 +46,9 @@ def template_variables(fixed: dict[str, str], settings: Settings, taken: Collect
     return [{"name": name, "value": value} for name, value in {**fixed, **dict(sorted(chosen.items()))}.items()]
 
 
-def _contract(session: AgentSession, settings: Settings) -> dict[str, str]:
-    """Return the variables that every image may rely on."""
+def cli_variables(settings: Settings) -> dict[str, str]:
+    """Return the variables that the CLI reads, in every pod that runs one."""
     out = {
-        "AGENTSESSIONS_SESSION_ID": session.metadata.uid,
-        "AGENTSESSIONS_SESSION_DIR": SESSION_DIR,
-        "AGENTSESSIONS_STATE_DIR": STATE_DIR,
         "HOME": HOME_DIR,
         "TMPDIR": TMP_DIR,
         "CLAUDE_CONFIG_DIR": f"{STATE_DIR}/claude",
@@ -62,6 +59,16 @@ def _contract(session: AgentSession, settings: Settings) -> dict[str, str]:
     if endpoint and endpoint.base_url:
         out["ANTHROPIC_BASE_URL"] = endpoint.base_url
     return out
+
+
+def _contract(session: AgentSession, settings: Settings) -> dict[str, str]:
+    """Return the variables that every image may rely on."""
+    return {
+        "AGENTSESSIONS_SESSION_ID": session.metadata.uid,
+        "AGENTSESSIONS_SESSION_DIR": SESSION_DIR,
+        "AGENTSESSIONS_STATE_DIR": STATE_DIR,
+        **cli_variables(settings),
+    }
 
 
 def _prompt_variable(session: AgentSession, settings: Settings, secret: str) -> list[Json]:

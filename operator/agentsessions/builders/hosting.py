@@ -7,8 +7,8 @@ from agentsessions.api.base import Json
 from agentsessions.api.config import OperatorConfig
 from agentsessions.api.host import PORT, HostDocument
 from agentsessions.api.names import CONTAINER
-from agentsessions.builders.contract import HOME_DIR, PLACEHOLDER_KEY, SESSION_DIR, STATE_DIR, TMP_DIR
-from agentsessions.builders.environment import pod_variables, template_variables
+from agentsessions.builders.contract import SESSION_DIR, STATE_DIR
+from agentsessions.builders.environment import cli_variables, pod_variables, template_variables
 from agentsessions.builders.pod import container_isolation
 from agentsessions.builders.resources import resource_requirements
 from agentsessions.builders.storage import EMBEDDED_FILE, storage_mounts, storage_volumes
@@ -73,15 +73,8 @@ def _environment(settings: Settings, config: OperatorConfig, grace: int) -> list
         "AGENTSESSIONS_STATE_DIR": STATE_DIR,
         "AGENTSESSIONS_PUBLIC_KEYS": config.gateway.public_keys,
         "AGENTSESSIONS_GRACE_SECONDS": str(grace),
-        "HOME": HOME_DIR,
-        "TMPDIR": TMP_DIR,
-        "CLAUDE_CONFIG_DIR": f"{STATE_DIR}/claude",
-        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
-        "ANTHROPIC_API_KEY": PLACEHOLDER_KEY,
+        **cli_variables(settings),
     }
-    endpoint = settings.fields.model_endpoint
-    if endpoint and endpoint.base_url:
-        fixed["ANTHROPIC_BASE_URL"] = endpoint.base_url
     own = pod_variables()
     taken = fixed.keys() | {var["name"] for var in own}
     return [*template_variables(fixed, settings, taken), *own]
