@@ -162,6 +162,8 @@ def labs(
         before, mark = operator.identity(), audit_log.mark() if audit_log else 0
         try:
             yield Lab(name, api, terminal, operator, witness, images)
+            if ends_operator:
+                operator.wait_ready()
             witness.check(name)
             guard.check_events(api, name)
             guard.check_operator(operator, api)

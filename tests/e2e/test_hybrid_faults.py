@@ -17,7 +17,7 @@ import cluster
 from e2e import manifests
 from e2e.api import PODS
 from e2e.gateway import Client, Gateway, read_events
-from e2e.killing import kill_process
+from e2e.killing import end_operator
 from e2e.lab import Labs
 from e2e.sizes import size
 from e2e.stage import Stage
@@ -79,7 +79,7 @@ def store_killed(scene: Scene) -> None:
 
 def operator_killed(scene: Scene) -> None:
     """The operator dies."""
-    assert kill_process(scene.provider, scene.stage.lab.operator.pod())
+    end_operator(scene.stage.lab.operator, scene.stage.lab.api, scene.provider)
 
 
 def _in_pod(scene: Scene, command: str) -> None:

@@ -8,30 +8,15 @@ from collections.abc import Callable
 import pytest
 
 import cluster
-from e2e.api import PODS, Api, Json, condition
-from e2e.killing import kill_process
+from e2e.api import PODS, Api, condition
+from e2e.killing import end_operator
 from e2e.lab import Lab
 from e2e.manifests import TOOL_RESULT, bash
-from e2e.operator_pod import NAMESPACE, Operator
 
 _SESSIONS = 20
 _DEATHS = 6
 _PAUSES = (0.2, 4.0)
 """Seconds between two deaths: from the middle of a pass to long after it."""
-
-
-def _force_delete(api: Api, pod: Json) -> None:
-    """Take the pod away without grace; for a moment the old operator and its successor may both run."""
-    api.delete(PODS, NAMESPACE, pod["metadata"]["name"], gracePeriodSeconds=0)
-
-
-def _die(operator: Operator, api: Api, provider: cluster.Provider, number: int) -> str:
-    """End the operator, by turns with SIGKILL and by force; a pod is killed once, so that no restart is held back."""
-    pod = operator.pod()
-    if number % 2 == 0 and kill_process(provider, pod):
-        return "SIGKILL"
-    _force_delete(api, pod)
-    return "force"
 
 
 def _create(lab: Lab, count: int, pause: Callable[[], float], problems: list[BaseException]) -> None:
@@ -57,9 +42,9 @@ def test_a_killed_operator_loses_nothing_and_doubles_nothing(lab: Lab, api: Api,
     lab.operator.keep_evidence()
     creator.start()
     deaths = []
-    for number in range(_DEATHS):
+    for _ in range(_DEATHS):
         time.sleep(chance.uniform(*_PAUSES))
-        deaths.append(_die(lab.operator, api, provider, number))
+        deaths.append(end_operator(lab.operator, api, provider))
     creator.join()
     assert not problems, problems
     print(f"deaths: {deaths}")

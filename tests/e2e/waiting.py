@@ -1,7 +1,8 @@
-"""Waiting for the cluster by watches; nobody sleeps here. A wait that fails says what it saw last."""
+"""Waiting for the cluster: by watches, or by asking again what no watch tells. A wait that fails says what it saw."""
 
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 import yaml
 
@@ -11,6 +12,7 @@ PATIENCE = 150
 """Seconds; generous, since the tests share two cores with the cluster that they test."""
 
 Test = Callable[[Json | None], bool]
+T = TypeVar("T")
 
 
 class WaitFailed(AssertionError):
@@ -43,6 +45,16 @@ def wait_for(
     raise WaitFailed(
         f"{kind.plural} {namespace}/{name}: {what} did not happen in {seconds:.0f} s; it is:\n{show(last)}"
     )
+
+
+def eventually(ask: Callable[[], T], test: Callable[[T], bool], what: str, seconds: float = PATIENCE) -> T:
+    """Ask until `test` holds for the answer, and return it; for metrics and logs. Raises WaitFailed."""
+    deadline = time.monotonic() + seconds
+    while not test(answer := ask()):
+        if time.monotonic() > deadline:
+            raise WaitFailed(f"{what} did not happen in {seconds:.0f} s; it is: {answer}")
+        time.sleep(0.5)
+    return answer
 
 
 def show(thing: Json | None) -> str:
