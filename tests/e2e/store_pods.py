@@ -37,6 +37,13 @@ END $$;
 """
 """Rows go, tables stay: a client that has made them does not make them again."""
 
+LOSE = f"""
+{_REDIS_CLI} --scan --pattern "*$1*" | while read -r key; do
+  if [ "$({_REDIS_CLI} TYPE "$key" </dev/null)" = list ]; then {_REDIS_CLI} LTRIM "$key" 0 "-$2" </dev/null; fi
+done
+"""
+"""Cut the last lines off every list whose key has the text in $1; $2 is the place of the last to keep, from the end."""
+
 REDIS = Kind("redis", "Redis", 6379, "redis-server", f"{_REDIS_CLI} FLUSHALL", f'{_REDIS_CLI} --scan --pattern "*$1*"')
 POSTGRES = Kind(
     "postgres",

@@ -77,6 +77,11 @@ class Store:
         """Throw away all that it holds, as somebody does by mistake."""
         self.execute("sh", "-c", self.kind.empty)
 
+    def lose(self, text: str, lines: int) -> None:
+        """Let Redis lose the last lines of every conversation whose key has the text, as a failover may."""
+        assert self.kind is REDIS, f"{self.kind.name} has no such command"
+        self.execute("sh", "-c", store_pods.LOSE, "sh", text, str(lines + 1))
+
     def kill(self) -> None:
         """End its pod at once, and wait until the next one serves what is on the volume."""
         pod = self.api.get(PODS, NAMESPACE, self._pod_name)

@@ -48,6 +48,10 @@ async def slept(stage: Stage, name: str, spec: Json) -> Json:
     return await asyncio.to_thread(lambda: stage.hybrid(name, **spec))
 
 
+def _is_ready(session: Json) -> bool:
+    return condition(session, "Ready").get("status") == "True"
+
+
 def pods_of(stage: Stage, session: Json) -> list[str]:
     """Return the names of a session's pods."""
     return [str(pod["metadata"]["name"]) for pod in stage.lab.pods(session)]
@@ -246,6 +250,42 @@ async def test_a_store_that_was_emptied_is_never_answered_from_nothing(stage: St
         await answer.read()
     easy = stage.lab.until("easy", lambda s: condition(s, "Resumed").get("status") == "False", "Resumed=False")
     assert condition(easy, "Resumed")["reason"] == "TranscriptMissing"
+    await gives_its_pod_back(stage, "strict")
+
+
+async def gives_its_pod_back(stage: Stage, name: str) -> None:
+    """A session that was woken in vain costs nothing after a while; a message tries again, and is told the same."""
+    found = await asyncio.to_thread(stage.lab.until, name, lambda s: "host" not in s["status"], "the end of its pod")
+    for pod in stage.lab.pods(found):
+        await asyncio.to_thread(stage.lab.gone_pod, pod)
+    wakes = found["status"]["wakes"]
+    assert (condition(found, "Ready")["reason"], condition(found, "Stalled")["status"]) == ("TranscriptMissing", "True")
+    status, body = await stage.client(name).status("POST", "/messages", json={"prompt": told(1)})
+    assert (status, "TranscriptMissing" in body) == (503, True), body
+    again = stage.lab.session(name)
+    assert (again["status"]["wakes"], stage.lab.model_requests(again)) == (wakes + 1, 1)
+    stage.lab.api.patch(SESSIONS, stage.lab.namespace, name, {"spec": {"onMissingTranscript": "StartFresh"}})
+    ready = await asyncio.to_thread(stage.lab.until, name, _is_ready, "readiness")
+    assert ready["status"]["wakes"] == wakes + 1
+    assert said(await stage.client(name).say_text(told(2))) == ["answer 2"]
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.requirement("H30", "H31")
+async def test_what_a_store_loses_behind_our_back_it_is_given_again(stage: Stage) -> None:
+    opened = await asyncio.to_thread(redis_store, stage.lab)
+    spec = {"sessionStore": opened.given_to(stage.lab), "idleTimeoutSeconds": 15}
+    session = await slept(stage, "robbed", spec)
+    client = stage.client("robbed")
+    await client.say_text(told(0))
+    await asyncio.to_thread(opened.lose, str(session["metadata"]["uid"]), 3)
+    await client.say_text(told(1))
+    slept_again = await asyncio.to_thread(stage.asleep, "robbed")
+    assert condition(slept_again, "TranscriptDurable")["status"] == "True"
+    await client.say_text(told(2))
+    found = stage.lab.session("robbed")
+    assert condition(found, "Resumed")["reason"] == "TranscriptFound"
+    assert stage.lab.model_heard(found) == [digest(told(number)) for number in range(3)]
 
 
 @pytest.mark.timeout(600)
@@ -267,7 +307,7 @@ async def test_a_store_that_is_down_for_a_while_costs_nothing_but_time(stage: St
             "TranscriptDurable=False",
         )
         assert condition(behind, "TranscriptDurable")["reason"] == "StoreUnreachable"
-        await asyncio.sleep(20)
+        await asyncio.sleep(size(20, 60))
         assert condition(stage.lab.session("patient"), "Ready")["reason"] == "Running"
     await asyncio.to_thread(
         stage.lab.until,

@@ -80,6 +80,18 @@ class Reason(StrEnum):
     AVAILABLE = "Available"
 
 
+WOKEN_IN_VAIN = frozenset(
+    {
+        Reason.TRANSCRIPT_MISSING,
+        Reason.TRANSCRIPT_TRUNCATED,
+        Reason.TRANSCRIPT_DIVERGED,
+        Reason.STORE_REFUSED,
+        Reason.ARCHIVE_FAILED,
+    }
+)
+"""Reasons of Stalled of a session that a message woke and that could not go on; another message may try again."""
+
+
 class State(StrEnum):
     """Where a session stands; every state has one row of conditions."""
 

@@ -111,7 +111,7 @@ class Whereabouts:
             raise Over
         if session.is_suspended:
             raise Suspended
-        if session.is_asleep:
+        if session.is_asleep or (session.is_given_up and target.wakes):
             if not target.wakes:
                 raise Asleep
             await self.waker.wake((target.namespace, target.name), session)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
 from agentsessions.api.base import Json
+from agentsessions.api.conditions import WOKEN_IN_VAIN
 from agentsessions.api.names import LABEL_POOL_UID
 from agentsessions.policies.facts import pod_facts
 from agentsessions.policies.hosts import host_facts
@@ -38,6 +39,11 @@ class SessionView(NamedTuple):
     def is_asleep(self) -> bool:
         """Whether it sleeps, and a message would wake it."""
         return self.reason == "Asleep"
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether it was woken in vain and holds no pod any more; a message tries again."""
+        return self.stalled and not self.pod and self.reason in WOKEN_IN_VAIN
 
     @property
     def is_suspended(self) -> bool:

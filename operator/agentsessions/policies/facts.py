@@ -59,6 +59,7 @@ class PodFacts:
     ended: Ended | None = None
     unschedulable: str = ""
     disrupted: str = ""
+    restarted: bool = False
 
     @property
     def is_terminal(self) -> bool:
@@ -107,6 +108,7 @@ def pod_facts(pod: Json) -> PodFacts:
         ended=_ended(container),
         unschedulable=_condition(status, "PodScheduled", "False", "Unschedulable"),
         disrupted=_condition(status, "DisruptionTarget", "True", ""),
+        restarted=any(one.get("restartCount") for one in status.get("containerStatuses", [])),
     )
 
 

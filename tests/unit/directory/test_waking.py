@@ -170,6 +170,25 @@ async def test_a_suspended_session_is_not_woken() -> None:
     assert stage.asked == 0
 
 
+@pytest.mark.requirement("H12", "H30")
+async def test_one_that_was_woken_in_vain_and_has_no_pod_is_tried_again_by_a_message() -> None:
+    stage = Sleeping(config=DirectoryConfig(hold_seconds=30))
+    stage.world.session(KEY, asleep(reason="TranscriptMissing", stalled=True))
+    assert (await stage.ask(AT))[:2] == (503, "session-stalled")
+    assert stage.asked == 0
+    assert (await stage.ask(f"{AT}/messages", "POST"))[:2] == (200, "allowed")
+    assert stage.asked == 1
+
+
+@pytest.mark.requirement("H12", "H30")
+@pytest.mark.parametrize("change", [{"reason": "StoreRequired"}, {"reason": "TranscriptMissing", "pod": "nap-0"}])
+async def test_one_that_no_message_can_help_is_not_woken(change: Json) -> None:
+    stage = Sleeping(config=DirectoryConfig(hold_seconds=30))
+    stage.world.session(KEY, asleep(stalled=True, **change))
+    assert (await stage.ask(f"{AT}/messages", "POST"))[:2] == (503, "session-stalled")
+    assert stage.asked == 0
+
+
 async def test_one_that_is_suspended_while_a_request_waits_is_told_so() -> None:
     stage = Sleeping(config=DirectoryConfig(hold_seconds=30), after=None)
     waiting = asyncio.create_task(stage.ask(f"{AT}/messages", "POST"))

@@ -9,7 +9,7 @@ from agentsessions.api.host import Beginning
 from agentsessions.api.status import Transcript
 from agentsessions.hosts.errors import StorageTrouble, TranscriptMissing, error_for
 from agentsessions.kube.paths import SESSIONS
-from unit.hybrid import NAME, TIMEOUT, awake, make_nap, start
+from unit.hybrid import NAME, TIMEOUT, Stage, awake, make_nap, own_pod, serving, start
 from unit.make import NAMESPACE, make_session
 
 
@@ -39,12 +39,74 @@ def test_without_the_whole_conversation_it_does_not_go_on(slug: str, status: int
         assert on.says("Resumed") == ("False", reason)
     assert on.requeue is not None
     assert timedelta(seconds=2) <= on.requeue <= timedelta(seconds=60)
-    on.idle(3600)
+    on.idle(TIMEOUT - 60)
     on.settle()
     assert on.settle() == 0, "to try again is no write"
     on.hosts.refusal = None
     on.settle()
     assert on.says() == ("True", "Running")
+
+
+IN_VAIN = [("transcript-missing", 409, "TranscriptMissing"), ("store-refused", 503, "StoreRefused")]
+
+
+def woken_in_vain(slug: str, status: int) -> Stage:
+    """Return the stage of a session that waits for somebody to mend what it woke for."""
+    on = start()
+    on.settle()
+    on.hosts.refusal = error_for(status, {"type": slug, "detail": "so it is"})
+    on.wake()
+    return on
+
+
+@pytest.mark.requirement("H12", "H30")
+@pytest.mark.parametrize(("slug", "status", "reason"), IN_VAIN)
+def test_woken_in_vain_it_gives_its_pod_back_and_a_message_tries_again(slug: str, status: int, reason: str) -> None:
+    on = woken_in_vain(slug, status)
+    on.idle(TIMEOUT)
+    on.settle()
+    on.end_pods()
+    assert on.settle() == 0
+    assert list(on.world.pods()) == []
+    assert on.says("Stalled") == ("True", reason)
+    assert on.says() == ("False", reason)
+    assert "next message tries again" in on.message()
+    on.wake()
+    assert on.says() == ("False", reason)
+    assert on.pods() == [own_pod(2)], "it was tried, with time for somebody to mend it"
+    on.idle(TIMEOUT)
+    on.settle()
+    on.end_pods()
+    on.hosts.refusal = None
+    on.wake()
+    assert on.says() == ("True", "Running")
+
+
+@pytest.mark.requirement("H30")
+def test_woken_in_vain_it_sleeps_on_when_its_spec_says_what_to_do() -> None:
+    on = woken_in_vain("transcript-missing", 409)
+    on.idle(TIMEOUT)
+    on.settle()
+    on.end_pods()
+    on.world.edit(SESSIONS, NAME, onMissingTranscript="StartFresh")
+    on.settle()
+    assert on.says() == ("True", "Asleep")
+
+
+@pytest.mark.requirement("H30")
+def test_a_pod_that_may_have_the_last_copy_is_kept() -> None:
+    on = awake()
+    pod = next(on.world.pods())
+    restarted = [serving()["containerStatuses"][0] | {"restartCount": 1}]
+    on.world.set_pod(pod, serving() | {"containerStatuses": restarted})
+    on.hosts.held.clear()
+    on.hear()
+    on.hosts.refusal = error_for(409, {"type": "transcript-diverged", "detail": "so it is"})
+    on.settle()
+    assert on.says("Stalled") == ("True", "TranscriptDiverged")
+    on.idle(TIMEOUT * 10)
+    on.settle()
+    assert on.pods() == [own_pod(1)]
 
 
 @pytest.mark.requirement("H30")

@@ -297,7 +297,12 @@ static_resources:
       connect_timeout: 3s
       cleanup_interval: 60s
       {{- include "agentsessions.gateway.breakers" . | nindent 6 }}
-      upstream_connection_options: {tcp_keepalive: {keepalive_probes: 3, keepalive_time: 30, keepalive_interval: 10}}
+      # A pod that was lost with its node says nothing any more: a stream from it ends, and a request to it fails, in
+      # 25 seconds. Keepalive is for the silent connection, TCP_USER_TIMEOUT (Linux, ms) for what nobody acknowledges.
+      upstream_connection_options: {tcp_keepalive: {keepalive_probes: 3, keepalive_time: 10, keepalive_interval: 5}}
+      upstream_bind_config:
+        socket_options:
+          - {description: user timeout, level: 6, name: 18, int_value: 25000, state: STATE_PREBIND}
       original_dst_lb_config:
         metadata_key:
           key: envoy.filters.http.ext_authz

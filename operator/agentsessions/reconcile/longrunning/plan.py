@@ -86,6 +86,8 @@ def _hybrid(around: Around, settings: Settings, now: datetime, config: OperatorC
         if around.session.spec.suspended:
             return _at_rest(around, settings, now, config)
         return ownpod.lost(around, settings, host, now, config)
+    if sleeping.is_in_vain(around, own, settings, now):
+        return ownpod.leftovers(around, sleeping.given_up(around, now))
     pod = around.pod(own.uid)
     if pod is None or not pod.ready:
         step = ownpod.starting(around, own, settings, now)

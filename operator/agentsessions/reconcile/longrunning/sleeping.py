@@ -7,12 +7,13 @@ that one wake serves any number of requests, and nothing is lost when the operat
 
 from datetime import datetime, timedelta
 
-from agentsessions.api.conditions import Reason, State
+from agentsessions.api.conditions import WOKEN_IN_VAIN, Reason, State
 from agentsessions.api.config import OperatorConfig
 from agentsessions.api.host import HostSession
 from agentsessions.api.pool import AgentPool
 from agentsessions.api.status import AgentSessionStatus
 from agentsessions.policies.endpoint import endpoint
+from agentsessions.policies.facts import PodFacts
 from agentsessions.policies.hosts import HostFacts
 from agentsessions.policies.resolve import Settings
 from agentsessions.reconcile.longrunning.figures import with_figures
@@ -24,6 +25,7 @@ from agentsessions.reconcile.model import Notice
 IDLE_SECONDS = 900
 _AGAIN = timedelta(seconds=60)
 """How long a session that could not be put away is left alone before the next try."""
+_AGAIN_BY_MESSAGE = "It holds no pod meanwhile; the next message tries again."
 _TEXT = {
     Reason.ASLEEP: "The session sleeps and holds no pod; a message wakes it.",
     Reason.SUSPENDED: "The session is suspended (`suspended: true`); it takes no messages until that is false.",
@@ -36,6 +38,28 @@ def sleeps(around: Around, now: datetime, config: OperatorConfig) -> Step | None
     if not suspended and is_asked_for(around.session.status):
         return None
     return Step(_resting(around, around.session.status, now, config))
+
+
+def is_in_vain(around: Around, pod: PodFacts, settings: Settings, now: datetime) -> bool:
+    """Return whether the session was woken in vain for so long that its own pod is not worth its price any more.
+
+    Only of a pod that never had the conversation: what is on the disk of another may be all that is left of it.
+    """
+    stalled = around.session.status.condition("Stalled")
+    if stalled is None or stalled.reason not in WOKEN_IN_VAIN:
+        return False
+    long_enough = now - stalled.last_transition_time >= _timeout(settings)
+    return long_enough and around.heard and around.news is None and not pod.restarted
+
+
+def given_up(around: Around, now: datetime) -> Step:
+    """Let go of the pod of a session that was woken in vain; it says still why, and a message tries again."""
+    before, stalled = around.session.status, around.session.status.condition("Stalled")
+    assert stalled is not None
+    text = f"{stalled.message} {_AGAIN_BY_MESSAGE}"
+    status = set_state(around, State.BLOCKED, stalled.reason, text, now)
+    update = {"host": None, "suspend_time": now, "answered_request_time": before.last_request_time}
+    return Step(status.model_copy(update=update))
 
 
 def is_asked_for(status: AgentSessionStatus) -> bool:
@@ -114,8 +138,18 @@ def _kept_awake(around: Around, step: Step, text: str, news: HostSession, now: d
 def _resting(around: Around, status: AgentSessionStatus, now: datetime, config: OperatorConfig) -> AgentSessionStatus:
     """Return the status of a session without a pod."""
     reason = Reason.SUSPENDED if around.session.spec.suspended else Reason.ASLEEP
+    if reason is Reason.ASLEEP and _has_given_up(around):
+        return status
     status = set_state(around, State.ASLEEP, reason, _TEXT[reason], now, onto=status)
     return status.model_copy(update={"host": None, "endpoint": endpoint(around.session, config)})
+
+
+def _has_given_up(around: Around) -> bool:
+    """Return whether the session was last woken in vain, and nobody has changed its spec since."""
+    status, generation = around.session.status, around.session.metadata.generation
+    stalled = status.condition("Stalled")
+    known = stalled is not None and stalled.reason in WOKEN_IN_VAIN and stalled.observed_generation == generation
+    return known and status.host is None
 
 
 def _timeout(settings: Settings) -> timedelta:
