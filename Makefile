@@ -106,11 +106,19 @@ test-egress: setup ## Run the chart's Envoy configuration in a real Envoy
 
 .PHONY: test-e2e
 test-e2e: setup ## Run the tests on a real cluster with the real agent image; makes the cluster if there is none
-	@$(RUN) -m pytest tests/cluster_checks tests/install tests/e2e $(PYTEST_ARGS)
+	@$(RUN) -m pytest tests/cluster_checks tests/install tests/e2e tests/faults $(PYTEST_ARGS)
 
 .PHONY: test-thorough
 test-thorough: setup ## Run the tests on a real cluster with more of everything: sessions, wakes, faults (hours)
 	@AGENTSESSIONS_THOROUGH=1 $(RUN) -m pytest tests/e2e $(PYTEST_ARGS)
+
+FAULTS_FILE ?= build/faults.jsonl
+
+.PHONY: test-faults
+test-faults: setup ## Run the fault matrix, each fault 20 times (hours); writes the table of docs/reliability.md
+	@rm -f $(FAULTS_FILE)
+	@AGENTSESSIONS_THOROUGH=1 AGENTSESSIONS_FAULTS_FILE=$(FAULTS_FILE) $(RUN) -m pytest tests/faults $(PYTEST_ARGS); \
+	code=$$?; $(RUN) -m faults $(FAULTS_FILE) docs/reliability.md && exit $$code
 
 .PHONY: bench
 bench: setup ## Measure how fast sessions start on the cluster; prints a table and writes JSON

@@ -1,8 +1,9 @@
-"""The end of the operator: SIGKILL for its process where the cluster's machines allow it, or no grace for its pod."""
+"""SIGKILL for processes in containers, where the cluster's machines allow it; and the end of the operator."""
 
 import os
 import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 from cluster import Provider
@@ -20,32 +21,32 @@ def end_operator(operator: Operator, api: Api, provider: Provider) -> str:
     return "force"
 
 
-def kill_process(provider: Provider, pod: Json) -> bool:
-    """Kill the process of the operator's container with -9; False where the nodes are out of reach."""
+def kill_process(provider: Provider, pod: Json, container: str = "operator") -> bool:
+    """Kill the first process of a pod's container with -9; False where the nodes are out of reach."""
+    statuses = {one["name"]: one for one in pod["status"].get("containerStatuses", [])}
+    identity = str(statuses[container].get("containerID", "")).rpartition("/")[2]
     if provider.name == "local":
-        return _kill_here(str(pod["metadata"]["uid"]))
+        return _kill_here(identity)
     if provider.name == "kind":
-        return _kill_in_node(str(pod["spec"]["nodeName"]), pod["status"]["containerStatuses"][0]["containerID"])
+        return _kill_in_node(str(pod["spec"]["nodeName"]), identity)
     return False
 
 
-def _kill_here(uid: str) -> bool:
+def _kill_here(container: str) -> bool:
     """Find the process by its control group: the local cluster's nodes are processes of this machine."""
+    found = []
     for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            command, groups = (folder / "cmdline").read_bytes(), (folder / "cgroup").read_text()
-        except OSError:
-            continue
-        if f"pod{uid}" in groups and b"agentsessions" in command:
-            os.kill(int(folder.name), signal.SIGKILL)
-            return True
-    return False
+        with suppress(OSError):
+            if container and container in (folder / "cgroup").read_text():
+                found.append(int(folder.name))
+    if found:
+        os.kill(min(found), signal.SIGKILL)
+    return bool(found)
 
 
 def _kill_in_node(node: str, container: str) -> bool:
     """Ask the node's container runtime for the process, and kill it there."""
-    identity = container.rpartition("/")[2]
-    words = ["docker", "exec", node, "crictl", "inspect", "--output=go-template", "--template={{.info.pid}}", identity]
+    words = ["docker", "exec", node, "crictl", "inspect", "--output=go-template", "--template={{.info.pid}}", container]
     pid = subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
     subprocess.run(["docker", "exec", node, "kill", "-9", pid], check=True)
     return True

@@ -12,7 +12,7 @@ import pytest
 
 from e2e import manifests
 from e2e.api import PODS, SESSIONS, Json, condition
-from e2e.gateway import Gateway, said
+from e2e.gateway import Event, Gateway, said
 from e2e.lab import Lab, Labs
 from e2e.sizes import size
 from e2e.stage import Stage
@@ -39,8 +39,15 @@ def stage(labs: Labs, gateway: Gateway) -> Iterator[Stage]:
 
 
 def told(number: int) -> str:
-    """Return a prompt that is like no other."""
-    return f"message {number}: " + manifests.prompt(manifests.say(f"answer {number}"))
+    """Return a prompt that is like no other; to answer it costs as much as to answer any other."""
+    usage = {"input": 100_000, "output": 1_000}
+    return f"message {number}: " + manifests.prompt(manifests.say(f"answer {number}") | {"usage": usage})
+
+
+def priced(events: list[Event]) -> Decimal:
+    """Return what the conversation has cost until the end of a turn, in dollars, as the CLI says."""
+    results = [event.data for event in events if event.kind == "message" and event.data["type"] == "result"]
+    return Decimal(str(results[-1]["total_cost_usd"]))
 
 
 async def slept(stage: Stage, name: str, spec: Json) -> Json:
@@ -66,12 +73,13 @@ async def test_a_conversation_is_the_same_in_every_pod(stage: Stage, store: Open
     spec = {"sessionStore": opened.given_to(stage.lab), "idleTimeoutSeconds": 5}
     session = await slept(stage, name, spec)
     assert pods_of(stage, session) == []
-    client, seen, sent = stage.client(name), [], 0
+    client, seen, sent, price = stage.client(name), [], 0, Decimal(0)
     for _ in range(wakes):
         for _ in range(turns):
             events = await client.say_text(told(sent))
             assert said(events) == [f"answer {sent}"]
             assert events[-1].data == {}
+            price = price or priced(events)
             sent += 1
         awake = await asyncio.to_thread(stage.lab.session, name)
         seen.append(awake["status"]["host"]["podUID"])
@@ -86,7 +94,8 @@ async def test_a_conversation_is_the_same_in_every_pod(stage: Stage, store: Open
     usage = session["status"]["usage"]
     assert usage["turns"] == sent
     assert session["status"]["wakes"] == wakes
-    assert Decimal(usage["costUsd"]) > 0
+    assert price > Decimal("0.01")
+    assert abs(Decimal(usage["costUsd"]) - sent * price) < Decimal("0.005")
     assert condition(session, "Resumed")["reason"] == "TranscriptFound"
     assert opened.mentions(str(session["metadata"]["uid"]))
 

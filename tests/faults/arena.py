@@ -1,0 +1,67 @@
+"""What faults strike at, and the ways in that are opened anew when a fault has closed them."""
+
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+import cluster
+from e2e import manifests
+from e2e.api import DEPLOYMENTS, NODES, PODS, Api
+from e2e.forwarding import forwarded
+from e2e.gateway import pods
+from e2e.lab import Lab
+from e2e.operator_pod import NAMESPACE, is_rolled_out
+from e2e.stage import Stage
+from e2e.stores import Store
+from e2e.waiting import wait_for
+from faults.story import Story
+
+_GATEWAY = "agentsessions-gateway"
+
+
+@dataclass
+class Arena:
+    """A namespace with somebody who talks, a store, and the cluster. `struck` counts faults, `made` sessions."""
+
+    stage: Stage
+    provider: cluster.Provider
+    store: Store
+    ways: ExitStack
+    struck: int = 0
+    made: int = field(default=0, init=False)
+
+    @property
+    def lab(self) -> Lab:
+        """The namespace."""
+        return self.stage.lab
+
+    @property
+    def api(self) -> Api:
+        """The cluster's API."""
+        return self.stage.lab.api
+
+    def story(self, name: str) -> Story:
+        """Return a session that does not exist yet."""
+        self.made += 1
+        return Story(self.stage, self.store, f"{name}-{self.made}")
+
+    def doomed(self) -> str:
+        """Return the node on which the model's stand-in is not: what it has heard must outlive the fault."""
+        (stand_in,) = self.api.list(PODS, manifests.STAND_IN_NAMESPACE, labelSelector="app=model-standin")
+        return next(node for node in self.provider.nodes() if node != stand_in["spec"]["nodeName"])
+
+    def heal(self) -> None:
+        """Give cordoned nodes back, wait until operator, store and gateways are whole, and open new ways to these."""
+        self.struck += 1
+        for node in self.provider.nodes():
+            self.api.patch(NODES, None, node, {"spec": {"unschedulable": None}})
+        self.lab.operator.wait_ready()
+        self.store.wait_ready()
+        wait_for(self.api, DEPLOYMENTS, NAMESPACE, _GATEWAY, is_rolled_out, "readiness of the gateways")
+        self.open()
+
+    def open(self) -> None:
+        """Open a way to each gateway, in place of those that there were."""
+        self.ways.close()
+        terminal, urls = self.lab.terminal, self.stage.gateway.urls
+        urls.clear()
+        urls |= {pod: self.ways.enter_context(forwarded(terminal, NAMESPACE, pod, 8080)) for pod in pods(self.api)}

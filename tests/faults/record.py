@@ -1,0 +1,66 @@
+"""What the rounds came to: a line of JSON for each cell of each round, and the table that they make."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+@dataclass
+class Cell:
+    """What one fault in one moment came to. `seconds`: from the fault until the session had done what it was at.
+
+    `hit` is whether there was anything to strike at: a session that sleeps has no pod. `acknowledged` and `cut` count
+    the turns of the session's whole life so far.
+    """
+
+    strike: str
+    moment: str
+    hit: bool
+    seconds: float
+    problems: list[str]
+    acknowledged: int = 0
+    cut: int = 0
+
+
+def write(file: Path, seed: int, cells: Iterable[Cell]) -> None:
+    """Add the cells of a round."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a") as out:
+        out.writelines(json.dumps({"seed": seed} | asdict(cell)) + "\n" for cell in cells)
+
+
+def read(file: Path) -> list[Cell]:
+    """Return all cells of all rounds."""
+    lines = [json.loads(line) for line in file.read_text().splitlines() if line]
+    return [Cell(**{key: value for key, value in line.items() if key != "seed"}) for line in lines]
+
+
+def table(cells: Sequence[Cell], moments: Sequence[str]) -> str:
+    """Return the matrix in Markdown: how often each fault hit each moment, and how often something was wrong then."""
+    by: dict[str, dict[str, list[Cell]]] = defaultdict(lambda: defaultdict(list))
+    for cell in cells:
+        by[cell.strike][cell.moment].append(cell)
+    rows = [[strike, *(_entry(of[moment]) for moment in moments), _longest(of.values())] for strike, of in by.items()]
+    head = ["fault", *moments, "longest"]
+    return "\n".join(_line(row) for row in (head, ["---"] * len(head), *rows)) + "\n"
+
+
+def _line(cells: Sequence[str]) -> str:
+    if set(cells) == {"---"}:
+        return f"|{'|'.join(cells)}|"
+    return f"| {' | '.join(cells)} |"
+
+
+def _entry(cells: Sequence[Cell]) -> str:
+    """Return hits without and with problems, like `20` or `19, 1 wrong`."""
+    hit = [cell for cell in cells if cell.hit]
+    wrong = sum(bool(cell.problems) for cell in cells)
+    if not hit and not wrong:
+        return "none to hit" if cells else "not run"
+    return f"{len(hit)}, **{wrong} wrong**" if wrong else str(len(hit))
+
+
+def _longest(cells: Iterable[Sequence[Cell]]) -> str:
+    return f"{max((cell.seconds for some in cells for cell in some if cell.hit), default=0):.0f} s"

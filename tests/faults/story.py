@@ -1,0 +1,119 @@
+"""One session under faults, and what became of its messages: told by a client that asks until it knows."""
+
+import asyncio
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+
+import aiohttp
+
+from e2e import manifests
+from e2e.api import PODS, SESSIONS, Json
+from e2e.gateway import Client, read_events
+from e2e.stage import Stage
+from e2e.stores import Store
+from standin.conversation import digest
+
+PATIENCE = 300
+"""Seconds until a message of which nobody can say what became of it is a failure."""
+
+
+@dataclass
+class Story:
+    """A Hybrid session; `acknowledged` and `cut` are digests of its messages, in the order in which they were sent."""
+
+    stage: Stage
+    store: Store
+    name: str
+    uid: str = ""
+    sent: int = 0
+    acknowledged: list[str] = field(default_factory=list)
+    cut: list[str] = field(default_factory=list)
+    deleted: bool = False
+
+    def begin(self) -> None:
+        """Apply it."""
+        spec = {"sessionStore": self.store.given_to(self.stage.lab, onDelete="Delete"), "idleTimeoutSeconds": 3600}
+        made = self.stage.lab.api.apply(manifests.hybrid(self.stage.lab.namespace, self.name, **spec))
+        self.uid = str(made["metadata"]["uid"])
+
+    def pod(self) -> str:
+        """Return its pod, or nothing while it has none."""
+        found = self.stage.lab.api.get(SESSIONS, self.stage.lab.namespace, self.name)
+        return str((found or {}).get("status", {}).get("host", {}).get("pod", ""))
+
+    def runs(self) -> bool:
+        """Return whether its pod is there and its container runs: whether there is something to strike at."""
+        name = self.pod()
+        found = self.stage.lab.api.get(PODS, self.stage.lab.namespace, name) if name else None
+        states = [one["state"] for one in (found or {}).get("status", {}).get("containerStatuses", [])]
+        return any("running" in state for state in states)
+
+    def suspend(self) -> None:
+        """Put it to sleep, and let it take messages again."""
+        self._patch(True)
+        self.stage.lab.reason(self.name, "Suspended", PATIENCE)
+        self._patch(None)
+        self.stage.lab.reason(self.name, "Asleep", PATIENCE)
+
+    def delete(self) -> None:
+        """Delete it, and wait until it is gone with its pods."""
+        self.deleted = True
+        self.stage.lab.api.delete(SESSIONS, self.stage.lab.namespace, self.name)
+        self.stage.lab.gone(SESSIONS, self.name, PATIENCE)
+
+    async def say(self, *steps: Json) -> None:
+        """Send a message until it is known what became of it, always under the same key."""
+        self.sent += 1
+        text = f"{self.name} {self.sent}: " + manifests.prompt(*steps)
+        outcome, until, tries = "", time.monotonic() + PATIENCE, 0
+        while not outcome and time.monotonic() < until:
+            outcome = await _attempt(self._client(tries), text, f"key-{self.sent}")
+            tries += 1
+            await asyncio.sleep(0 if outcome else 1)
+        assert outcome, f"nobody could say what became of message {self.sent}"
+        (self.acknowledged if outcome == "done" else self.cut).append(digest(text))
+
+    def problems(self) -> list[str]:
+        """Return what must not be: by what the model was last asked, the API server has, and the store keeps."""
+        return self._after_deletion() if self.deleted else self._of_history()
+
+    def _of_history(self) -> list[str]:
+        session = self.stage.lab.session(self.name)
+        heard = Counter(self.stage.lab.model_heard(session))
+        lost = [one for one in self.acknowledged if not heard[one]]
+        twice = [one for one in (*self.acknowledged, *self.cut) if heard[one] > 1]
+        order = [one for one in self.stage.lab.model_heard(session) if one in self.acknowledged]
+        out = [f"{len(lost)} acknowledged turns lost"] if lost else []
+        out += [f"{len(twice)} turns run twice"] if twice else []
+        return out + (["turns out of order"] if not lost and not twice and order != self.acknowledged else [])
+
+    def _after_deletion(self) -> list[str]:
+        pods = self.stage.lab.api.list(
+            PODS, self.stage.lab.namespace, labelSelector=f"agentsessions.dev/session-uid={self.uid}"
+        )
+        left = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+        out = [f"{len(left)} pods left over"] if left else []
+        return out + (["its conversation is still stored"] if self.store.mentions(self.uid) else [])
+
+    def _patch(self, suspended: bool | None) -> None:
+        self.stage.lab.api.patch(SESSIONS, self.stage.lab.namespace, self.name, {"spec": {"suspended": suspended}})
+
+    def _client(self, tries: int) -> Client:
+        """Return a way in; the next try takes the next gateway."""
+        ways = list(self.stage.gateway.urls.values())
+        return self.stage.client(self.name, base=ways[tries % len(ways)])
+
+
+async def _attempt(client: Client, text: str, key: str) -> str:
+    """Return what became of a message: done, cut, or nothing if nobody could say."""
+    try:
+        async with client.call("POST", "/messages", json={"prompt": text}, headers={"Idempotency-Key": key}) as answer:
+            if answer.status == 409:
+                return "cut" if "turn-interrupted" in await answer.text() else ""
+            if answer.status != 200:
+                return ""
+            kinds = [event.kind async for event in read_events(answer)]
+            return "done" if kinds[-1:] == ["done"] else ""
+    except (aiohttp.ClientError, OSError, TimeoutError):
+        return ""

@@ -1,0 +1,138 @@
+"""The faults: the rows of the matrix. Each says whether there was something to strike at."""
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from cluster.local.provider import LocalProvider
+from e2e.api import NODES, PODS, ApiError
+from e2e.gateway import pods as gateway_pods
+from e2e.killing import end_operator, kill_process
+from e2e.operator_pod import NAMESPACE
+from e2e.terminal import CommandFailed
+from faults.arena import Arena
+from faults.story import Story
+
+DARK_SECONDS = 10
+"""How long a node is without power, or its kubelet does not run."""
+
+
+@dataclass(frozen=True)
+class Strike:
+    """A fault: of one session's own pod, or of something that all sessions share."""
+
+    name: str
+    slug: str
+    own: Callable[[Arena, Story], bool] | None = None
+    shared: Callable[[Arena], None] | None = None
+    local: bool = False
+
+
+def _pod_deleted(arena: Arena, story: Story) -> bool:
+    pod = story.pod()
+    if pod:
+        with suppress(ApiError):  # it is gone already
+            arena.api.delete(PODS, arena.lab.namespace, pod, gracePeriodSeconds=0)
+    return bool(pod)
+
+
+def _pod_evicted(arena: Arena, story: Story) -> bool:
+    pod = story.pod()
+    return bool(pod) and _evict(arena, pod)
+
+
+def _evict(arena: Arena, pod: str) -> bool:
+    """Evict a pod by the API, as `kubectl drain` does; False if it is gone already, or may not be disrupted."""
+    namespace = arena.lab.namespace
+    body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": namespace}}
+    try:
+        arena.api.request("POST", f"{PODS.path(namespace, pod)}/eviction", body=body)
+    except ApiError:
+        return False
+    return True
+
+
+def _host_killed(arena: Arena, story: Story) -> bool:
+    return _in_pod(story, "pkill -9 -f '[a]gentrunner serve'")
+
+
+def _cli_killed(arena: Arena, story: Story) -> bool:
+    return _in_pod(story, "pkill -9 -f '[_]bundled/claude'")
+
+
+def _in_pod(story: Story, command: str) -> bool:
+    if not story.runs():
+        return False
+    try:
+        story.stage.lab.execute(story.pod(), "sh", "-c", command)
+    except CommandFailed:
+        return False
+    return True
+
+
+def _store_killed(arena: Arena) -> None:
+    arena.store.kill()
+
+
+def _operator_killed(arena: Arena) -> None:
+    end_operator(arena.lab.operator, arena.api, arena.provider)
+
+
+def _envoy_killed(arena: Arena) -> None:
+    _gateway_killed(arena, "envoy")
+
+
+def _directory_killed(arena: Arena) -> None:
+    _gateway_killed(arena, "directory")
+
+
+def _gateway_killed(arena: Arena, container: str) -> None:
+    """Kill the process of one gateway's container, of each gateway in its turn."""
+    names = gateway_pods(arena.api)
+    pod = arena.api.get(PODS, NAMESPACE, names[arena.struck % len(names)])
+    assert pod is not None
+    assert kill_process(arena.provider, pod, container), f"no process of {container} in {pod['metadata']['name']}"
+
+
+def _node_lost_power(arena: Arena) -> None:
+    """Everything on a node ends at once; the node is started again after a while."""
+    provider, node = _local(arena), arena.doomed()
+    provider.stop_node(node)
+    time.sleep(DARK_SECONDS)
+    provider.start_node(node)
+
+
+def _kubelet_stopped(arena: Arena) -> None:
+    """The kubelet of a node ends and is started again; the pods run on meanwhile."""
+    _local(arena).restart_component(f"{arena.doomed()}-kubelet")
+
+
+def _drained(arena: Arena) -> None:
+    """A node is cordoned, every session's pod on it evicted, and the node given back."""
+    node = arena.doomed()
+    arena.api.patch(NODES, None, node, {"spec": {"unschedulable": True}})
+    for pod in arena.api.list(PODS, arena.lab.namespace, fieldSelector=f"spec.nodeName={node}"):
+        _evict(arena, str(pod["metadata"]["name"]))
+    time.sleep(DARK_SECONDS)
+    arena.api.patch(NODES, None, node, {"spec": {"unschedulable": None}})
+
+
+def _local(arena: Arena) -> LocalProvider:
+    assert isinstance(arena.provider, LocalProvider)
+    return arena.provider
+
+
+STRIKES = (
+    Strike("pod deleted without grace", "pod-deleted", own=_pod_deleted),
+    Strike("pod evicted", "pod-evicted", own=_pod_evicted),
+    Strike("session host killed", "host-killed", own=_host_killed),
+    Strike("CLI killed", "cli-killed", own=_cli_killed),
+    Strike("store killed", "store-killed", shared=_store_killed),
+    Strike("operator killed", "operator-killed", shared=_operator_killed),
+    Strike("Envoy of a gateway killed", "envoy-killed", shared=_envoy_killed),
+    Strike("directory of a gateway killed", "directory-killed", shared=_directory_killed),
+    Strike("node drained", "node-drained", shared=_drained),
+    Strike("kubelet killed", "kubelet-killed", shared=_kubelet_stopped, local=True),
+    Strike("node without power for a while", "power-cut", shared=_node_lost_power, local=True),
+)

@@ -1,0 +1,65 @@
+"""The fault matrix: each fault, while sessions are in different moments of their lives; what was acknowledged is there,
+
+once, no two pods of one session live at a time, and every session goes on. `AGENTSESSIONS_FAULTS` is how many rounds
+each fault has, `AGENTSESSIONS_MOMENTS` how many moments a round has (drawn anew for each), `AGENTSESSIONS_SEED` repeats
+a run; the seed is printed. `AGENTSESSIONS_FAULTS_FILE` keeps every cell as a line of JSON.
+"""
+
+import asyncio
+import os
+import random
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+import cluster
+from e2e.gateway import Gateway
+from e2e.lab import Labs
+from e2e.sizes import size
+from e2e.stage import Stage
+from e2e.stores import redis_store
+from faults import record
+from faults.arena import Arena
+from faults.moments import MOMENTS
+from faults.rounds import Rounds
+from faults.strikes import STRIKES, Strike
+
+ROUNDS = int(os.environ.get("AGENTSESSIONS_FAULTS", size(1, 20)))
+WIDTH = int(os.environ.get("AGENTSESSIONS_MOMENTS", size(3, len(MOMENTS))))
+SEED = int(os.environ.get("AGENTSESSIONS_SEED", random.randrange(2**32)))
+FILE = os.environ.get("AGENTSESSIONS_FAULTS_FILE", "")
+SECONDS = 420
+"""Longest time of a round."""
+
+
+@pytest.fixture(scope="module")
+def arena(labs: Labs, gateway: Gateway, provider: cluster.Provider) -> Iterator[Arena]:
+    """A namespace, a store, and ways in of its own."""
+    with labs(ends_operator=True) as lab, ExitStack() as ways:
+        own = Gateway(gateway.api, gateway.terminal)
+        found = Arena(Stage.built(lab, own), provider, redis_store(lab), ways)
+        found.open()
+        yield found
+
+
+@pytest.mark.timeout(120 + SECONDS * ROUNDS)
+@pytest.mark.requirement("H31", "K02", "K03")
+@pytest.mark.parametrize("strike", STRIKES, ids=lambda strike: strike.slug)
+async def test_what_was_acknowledged_is_there_once_and_all_goes_on(arena: Arena, strike: Strike) -> None:
+    print(f"AGENTSESSIONS_SEED={SEED}")
+    if strike.local and arena.provider.name != "local":
+        pytest.skip("this fault is made by ending processes of the local cluster's nodes")
+    chance = random.Random(f"{SEED} {strike.name}")
+    rounds, cells = Rounds(arena, strike, chance), []
+    for _ in range(ROUNDS):
+        drawn = chance.sample(MOMENTS, WIDTH)
+        played = await rounds.play([one for one in MOMENTS if one in drawn])
+        if FILE:
+            record.write(Path(FILE), SEED, played)
+        cells += played
+    await asyncio.to_thread(arena.lab.operator.wait_ready)
+    print(record.table(cells, [one.name for one in MOMENTS]))
+    assert [(cell.moment, cell.problems) for cell in cells if cell.problems] == []
+    assert any(cell.hit for cell in cells), "the fault never hit anything"
