@@ -126,6 +126,11 @@ store_repairs = Counter(
     "Transcripts of which a session store had lost something, and which were written anew.",
     registry=REGISTRY,
 )
+leading = Gauge(
+    "agentsessions_leader",
+    "1 while this replica leads; always 1 where there is but one and no election.",
+    registry=REGISTRY,
+)
 host_streams = Gauge("agentsessions_host_streams_connected", "Hosts whose events are followed.", registry=REGISTRY)
 api_requests = Counter(
     "agentsessions_kubernetes_requests_total",

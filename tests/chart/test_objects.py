@@ -182,10 +182,11 @@ def test_what_has_to_be_switched_on_is_not_made_by_default(name: str) -> None:
 
 def test_a_single_proxy_has_no_disruption_budget_that_would_block_a_drain() -> None:
     def budgets(replicas: int) -> set[str]:
-        manifests = helm.template(helm.with_egress(replicas=replicas) | {"gateway": {"replicas": replicas}})
+        values = {"replicas": replicas, "gateway": {"replicas": replicas}}
+        manifests = helm.template(helm.with_egress(replicas=replicas) | values)
         return {budget["metadata"]["name"] for budget in helm.of_kind(manifests, "PodDisruptionBudget")}
 
-    assert budgets(2) == {GATEWAY, f"{FULLNAME}-egress"}
+    assert budgets(2) == {FULLNAME, GATEWAY, f"{FULLNAME}-egress"}
     assert budgets(1) == set()
 
 

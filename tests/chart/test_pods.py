@@ -142,8 +142,16 @@ def container(spec: dict[str, Any], name: str) -> dict[str, Any]:
     return dict(found)
 
 
-def test_one_operator_at_a_time() -> None:
+def test_one_operator_works_and_another_stands_by() -> None:
     deployment = helm.named(manifests(), "Deployment", FULLNAME)["spec"]
+    assert deployment["replicas"] == 2
+    assert deployment["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
+    (spread,) = deployment["template"]["spec"]["topologySpreadConstraints"]
+    assert spread["labelSelector"] == deployment["selector"]
+
+
+def test_one_operator_alone_is_never_two() -> None:
+    deployment = helm.named(helm.template({"replicas": 1}), "Deployment", FULLNAME)["spec"]
     assert deployment["replicas"] == 1
     assert deployment["strategy"] == {"type": "Recreate"}
 

@@ -29,6 +29,7 @@ ALLOWED = {
 }
 WRITE = {"create", "update", "patch", "delete", "deletecollection"}
 SIGNING_KEY = f"{FULLNAME}-signing-key"
+LEADER = f"{FULLNAME}-leader"
 SIGNING = {("", "secrets"): {"create"}, ("", f"secrets={SIGNING_KEY}"): {"get"}}
 REVIEWS = {
     ("authentication.k8s.io", "tokenreviews"): {"create"},
@@ -94,9 +95,9 @@ def test_watched_namespaces_get_a_role_each_and_no_cluster_wide_permission() -> 
     for role in helm.of_kind(manifests, "ClusterRole"):
         assert {group for group, _ in granted(role)} == {GROUP}, "only the roles for users remain"
     made = {(role["metadata"]["namespace"], role["metadata"]["name"]): role for role in helm.of_kind(manifests, "Role")}
-    own = (helm.NAMESPACE, SIGNING_KEY)
-    assert set(made) == {("team-a", CLUSTER_NAME), ("team-b", CLUSTER_NAME), own}
-    assert all(granted(role) == ALLOWED for key, role in made.items() if key != own)
+    own = {(helm.NAMESPACE, SIGNING_KEY), (helm.NAMESPACE, LEADER)}
+    assert set(made) == {("team-a", CLUSTER_NAME), ("team-b", CLUSTER_NAME), *own}
+    assert all(granted(role) == ALLOWED for key, role in made.items() if key not in own)
     assert bound(manifests) == {("Role", *key): FULLNAME for key in made}
 
 
@@ -108,6 +109,15 @@ def test_the_key_is_read_by_its_name_in_the_releases_namespace_by_the_operator_o
     assert bound(manifests)["Role", helm.NAMESPACE, SIGNING_KEY] == FULLNAME
 
 
+def test_the_lease_is_written_by_its_name_and_only_where_there_are_replicas() -> None:
+    role = helm.named(helm.template(), "Role", LEADER)
+    assert granted(role) == {
+        ("coordination.k8s.io", "leases"): {"create"},
+        ("coordination.k8s.io", f"leases={FULLNAME}"): {"get", "patch"},
+    }
+    assert not [one for one in helm.template({"replicas": 1}) if one["metadata"]["name"] == LEADER]
+
+
 def test_the_gateway_asks_for_reviews_and_sees_sessions_pools_and_pods() -> None:
     manifests = helm.template()
     name = f"{CLUSTER_NAME}.gateway"
@@ -116,6 +126,7 @@ def test_the_gateway_asks_for_reviews_and_sees_sessions_pools_and_pods() -> None
         ("ClusterRole", "", CLUSTER_NAME): FULLNAME,
         ("ClusterRole", "", name): f"{FULLNAME}-gateway",
         ("Role", helm.NAMESPACE, SIGNING_KEY): FULLNAME,
+        ("Role", helm.NAMESPACE, LEADER): FULLNAME,
     }
     pod = helm.named(manifests, "Deployment", f"{FULLNAME}-gateway")["spec"]["template"]["spec"]
     assert pod["serviceAccountName"] == f"{FULLNAME}-gateway"

@@ -50,6 +50,7 @@ EVENTS = Resource("events.k8s.io/v1", "events")
 POLICIES = Resource("networking.k8s.io/v1", "networkpolicies")
 ENDPOINTS = Resource("discovery.k8s.io/v1", "endpointslices")
 DEPLOYMENTS = Resource("apps/v1", "deployments")
+LEASES = Resource("coordination.k8s.io/v1", "leases")
 AUTOSCALERS = Resource("autoscaling/v2", "horizontalpodautoscalers")
 
 _KINDS = {

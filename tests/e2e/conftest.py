@@ -38,6 +38,7 @@ _ORDER = (
     "test_namespaces",
     "test_operator_process",
     "test_operator_killed",
+    "test_leadership",
 )
 """Cheap modules first; those that end the operator last, since they would slow down what runs beside them."""
 

@@ -45,6 +45,8 @@ def values(images: Images) -> Json:
     peer = {"namespace": model.STAND_IN_NAMESPACE, "podLabels": {"app": "model-standin"}, "port": 8080}
     return {
         "image": {"repository": images.repository("operator"), "tag": images.tag},
+        # One, so that tests can speak of the operator's log, metrics and end; test_leadership has two.
+        "replicas": 1,
         "agentImage": {"repository": images.repository("agent"), "tag": images.tag},
         "podAnnotations": {_VERSION: images.version("operator")},
         "gateway": gateway(images),
@@ -62,10 +64,15 @@ def values(images: Images) -> Json:
 
 
 def install_operator(terminal: Terminal, operator: Operator, chosen: Json) -> None:
-    """Install or upgrade the release and wait until the operator is ready."""
+    """Install or upgrade the release and wait until its one operator is ready."""
+    upgrade(terminal, chosen)
+    operator.wait_ready()
+
+
+def upgrade(terminal: Terminal, chosen: Json) -> None:
+    """Install or upgrade the release, and wait until Helm says that it is there."""
     words = ("--namespace", NAMESPACE, "--create-namespace", "--wait", "--timeout", "3m", "--values", "-")
     terminal.helm("upgrade", "--install", RELEASE, str(CHART), *words, stdin=yaml.safe_dump(chosen))
-    operator.wait_ready()
 
 
 def install_stand_in(terminal: Terminal, api: Api, images: Images) -> None:

@@ -1,4 +1,4 @@
-"""SIGKILL for processes in containers, where the cluster's machines allow it; and the end of the operator."""
+"""Signals for processes in containers, where the cluster's machines allow it; and the end of the operator."""
 
 import os
 import signal
@@ -21,18 +21,20 @@ def end_operator(operator: Operator, api: Api, provider: Provider) -> str:
     return "force"
 
 
-def kill_process(provider: Provider, pod: Json, container: str = "operator") -> bool:
-    """Kill the first process of a pod's container with -9; False where the nodes are out of reach."""
+def kill_process(
+    provider: Provider, pod: Json, container: str = "operator", sign: signal.Signals = signal.SIGKILL
+) -> bool:
+    """Send a signal to the first process of a pod's container; False where the nodes are out of reach."""
     statuses = {one["name"]: one for one in pod["status"].get("containerStatuses", [])}
     identity = str(statuses[container].get("containerID", "")).rpartition("/")[2]
     if provider.name == "local":
-        return _kill_here(identity)
+        return _kill_here(identity, sign)
     if provider.name == "kind":
-        return _kill_in_node(str(pod["spec"]["nodeName"]), identity)
+        return _kill_in_node(str(pod["spec"]["nodeName"]), identity, sign)
     return False
 
 
-def _kill_here(container: str) -> bool:
+def _kill_here(container: str, sign: signal.Signals) -> bool:
     """Find the process by its control group: the local cluster's nodes are processes of this machine."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
@@ -40,13 +42,13 @@ def _kill_here(container: str) -> bool:
             if container and container in (folder / "cgroup").read_text():
                 found.append(int(folder.name))
     if found:
-        os.kill(min(found), signal.SIGKILL)
+        os.kill(min(found), sign)
     return bool(found)
 
 
-def _kill_in_node(node: str, container: str) -> bool:
+def _kill_in_node(node: str, container: str, sign: signal.Signals) -> bool:
     """Ask the node's container runtime for the process, and kill it there."""
     words = ["docker", "exec", node, "crictl", "inspect", "--output=go-template", "--template={{.info.pid}}", container]
     pid = subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
-    subprocess.run(["docker", "exec", node, "kill", "-9", pid], check=True)
+    subprocess.run(["docker", "exec", node, "kill", f"-{sign}", pid], check=True)
     return True

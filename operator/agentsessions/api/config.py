@@ -1,8 +1,8 @@
 """The operator's configuration file, which the Helm chart renders from its values."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from agentsessions.api.base import ApiModel, NamespaceName
 from agentsessions.api.template import AgentOptions, Limits, Resources, TemplateFields
@@ -74,6 +74,27 @@ class EmbeddedStore(ApiModel):
     make_secret: bool = Field(True, description="Off when the user has named a Secret, which nobody else then makes.")
 
 
+class LeaderElection(ApiModel):
+    """How replicas agree on the one that works: by a Lease.
+
+    A leader that is silent for `lease_seconds` is followed by another replica; one that could not renew for
+    `renew_seconds` stops by itself, before that. Each replica looks, and the leader renews, every `retry_seconds`.
+    """
+
+    enabled: bool = False
+    namespace: NamespaceName = "agentsessions-system"
+    name: str = "agentsessions"
+    lease_seconds: int = Field(7, ge=3, le=600)
+    renew_seconds: float = Field(5, ge=1, le=600)
+    retry_seconds: float = Field(1.5, ge=0.1, le=60)
+
+    @model_validator(mode="after")
+    def _stops_before_others_begin(self) -> Self:
+        if not self.retry_seconds < self.renew_seconds < self.lease_seconds:
+            raise ValueError("leaderElection: retrySeconds must be less than renewSeconds, and that than leaseSeconds")
+        return self
+
+
 class OperatorConfig(ApiModel):
     """Everything that the operator is told at start."""
 
@@ -86,5 +107,6 @@ class OperatorConfig(ApiModel):
     gateway: Gateway = Gateway()
     signing_key: SigningKey = SigningKey()
     embedded_store: EmbeddedStore = EmbeddedStore()
+    leader_election: LeaderElection = LeaderElection()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     concurrency: int = Field(16, ge=1, le=256, description="Sessions that are reconciled at the same time.")

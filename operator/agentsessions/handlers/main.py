@@ -10,6 +10,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from uuid import uuid4
 
 import aiohttp
 import kopf
@@ -27,6 +28,7 @@ from agentsessions.hosts.streams import HostStreams
 from agentsessions.hosts.tokens import Signer
 from agentsessions.kube.client import Kube
 from agentsessions.kube.errors import KubeError, NotFound
+from agentsessions.kube.lease import Leadership
 from agentsessions.kube.paths import POOLS, SESSIONS, TEMPLATES
 from agentsessions.reconcile.audit import Auditor
 from agentsessions.reconcile.catalog import Catalog
@@ -96,18 +98,42 @@ async def _run(config: OperatorConfig, kube: Kube, auditor: Auditor, health: Hea
         client = HostClient(http, Signer(keys))
         lasting = LongRunning(kube, config, client, HostStreams(client))
         try:
-            return await _work(config, kube, auditor, health, stop, lasting)
+            return await _lead(config, kube, auditor, health, stop, lasting)
         finally:
             await lasting.streams.close()
 
 
-async def _work(
+async def _lead(
     config: OperatorConfig, kube: Kube, auditor: Auditor, health: Health, stop: asyncio.Event, lasting: LongRunning
 ) -> int:
-    """Run everything there is to run."""
+    """Work while this replica leads; to have lost the lead ends the process, since what it knows may be old."""
+    if not config.leader_election.enabled:
+        metrics.leading.set(1)
+        return await _work(config, kube, auditor, health, stop, lasting, [])
+    leadership = Leadership(kube, config.leader_election, f"{_name()}_{uuid4()}")
+    health.ready = True  # to stand by is to be ready: what is asked for is a replica that could lead
+    if not await leadership.acquire(stop):
+        return 0
+    kube.may_write = leadership.is_held
+    try:
+        renewal = asyncio.create_task(leadership.hold(), name="leadership")
+        return await _work(config, kube, auditor, health, stop, lasting, [renewal])
+    finally:
+        await leadership.release()
+
+
+async def _work(
+    config: OperatorConfig,
+    kube: Kube,
+    auditor: Auditor,
+    health: Health,
+    stop: asyncio.Event,
+    lasting: LongRunning,
+    others: list[asyncio.Task[None]],
+) -> int:
+    """Run everything there is to run; `others` run beside it, and their end is the end of all."""
     deleted, catalog = DeletedPods(), Catalog()
-    reporter = os.environ.get("POD_NAME", socket.gethostname())
-    reconciler = Reconciler(kube, config, deleted, reporter, _now, lasting)
+    reconciler = Reconciler(kube, config, deleted, _name(), _now, lasting)
     queue = SessionQueue(reconciler.reconcile, config.concurrency)
     lasting.queue = queue
     watches = Watches(queue, catalog, auditor, deleted, lasting.occupancy)
@@ -115,6 +141,7 @@ async def _work(
     pools = poolwatches.PoolWatches(pool_queue, watches)
     namespaces = config.watch_namespaces
     tasks = [
+        *others,
         asyncio.create_task(_watch(watches, pools, config, stop), name="watches"),
         asyncio.create_task(queue.run(), name="workers"),
         asyncio.create_task(pool_queue.run(), name="pool workers"),
@@ -172,13 +199,18 @@ async def _keys(kube: Kube, config: OperatorConfig, stop: asyncio.Event) -> KeyR
     return None
 
 
+def _name() -> str:
+    """Return what this replica is called."""
+    return os.environ.get("POD_NAME", socket.gethostname())
+
+
 async def _told(stop: asyncio.Event) -> None:
     """Return when the operator is told to stop."""
     await stop.wait()
 
 
 async def _watch(watches: Watches, pools: poolwatches.PoolWatches, config: OperatorConfig, stop: asyncio.Event) -> None:
-    """Run kopf's watches; `standalone` because exactly one replica runs by the Deployment's strategy."""
+    """Run kopf's watches; `standalone`, since that one replica works is for the Lease, or the Deployment, to see to."""
     namespaces = config.watch_namespaces
     handlers = registry(watches)
     poolwatches.register(handlers, pools)

@@ -5,7 +5,7 @@ them costs more than the request.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 from urllib.parse import urlencode
 
@@ -16,7 +16,7 @@ from agentsessions import metrics
 from agentsessions.api.base import Json
 from agentsessions.api.names import FIELD_MANAGER
 from agentsessions.kube.errors import NotFound, Transient, error_for
-from agentsessions.kube.paths import Kind
+from agentsessions.kube.paths import LEASES, Kind
 
 _TIMEOUT_SECONDS = 30
 _PAGE = 500
@@ -26,10 +26,11 @@ _MERGE = "application/merge-patch+json"
 
 
 class Kube:
-    """One connection pool to one API server."""
+    """One connection pool to one API server. `may_write` is asked before every write but those to Leases."""
 
     def __init__(self, api: client.ApiClient) -> None:
         self._api = api
+        self.may_write: Callable[[], bool] = lambda: True
 
     @classmethod
     async def connect(cls) -> Self:
@@ -113,6 +114,8 @@ class Kube:
     ) -> Json:
         """Send one request, count it, and return the answer or raise what it says."""
         code = 0
+        if verb != "GET" and kind != LEASES and not self.may_write():
+            raise Transient(0, "not written: another replica may lead by now")
         try:
             headers = await self._headers(accept, content_type)
             code, answer, retry_after = await self._exchange(verb, path, query or {}, body, headers)

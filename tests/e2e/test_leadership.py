@@ -1,0 +1,130 @@
+"""Two operators: one leads, the other follows when it dies, is told to stop, or is frozen; both never lead at once."""
+
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+import cluster
+from demo.images import Images
+from e2e import install
+from e2e.api import LEASES, PODS, Json
+from e2e.killing import kill_process
+from e2e.lab import Lab, Labs
+from e2e.manifests import say
+from e2e.operator_pod import NAMESPACE, RELEASE, Operator, is_ready, parse_metrics
+from e2e.terminal import Terminal
+from e2e.waiting import eventually, wait_for
+
+_METRICS = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8080/metrics').read().decode())"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two replicas, and a namespace with sessions."""
+
+    lab: Lab
+    provider: cluster.Provider
+
+    def lease(self) -> Json:
+        """Return the Lease's spec."""
+        found = self.lab.api.get(LEASES, NAMESPACE, RELEASE)
+        assert found is not None
+        spec: Json = found["spec"]
+        return spec
+
+    def leader(self) -> str:
+        """Return the pod that has the Lease; nothing while nobody has."""
+        return str(self.lease().get("holderIdentity", "")).partition("_")[0]
+
+    def pod(self, name: str) -> Json:
+        """Return a replica's pod."""
+        found = self.lab.api.get(PODS, NAMESPACE, name)
+        assert found is not None
+        return found
+
+    def leading(self) -> dict[str, float]:
+        """Return what each replica says of itself: 1 if it leads."""
+        names = [pod["metadata"]["name"] for pod in self.lab.operator.pods()]
+        pages = {name: self.lab.terminal.execute(NAMESPACE, name, "python", "-c", _METRICS) for name in names}
+        return {
+            name: one.value
+            for name, page in pages.items()
+            for one in parse_metrics(page)
+            if one.name == "agentsessions_leader"
+        }
+
+    def until_followed(self, old: str) -> float:
+        """Wait until another pod than `old` leads; return how long that took in seconds."""
+        began = time.monotonic()
+
+        def is_anothers(lease: Json | None) -> bool:
+            holder = str((lease or {}).get("spec", {}).get("holderIdentity", "")).partition("_")[0]
+            return holder not in ("", old)
+
+        wait_for(self.lab.api, LEASES, NAMESPACE, RELEASE, is_anothers, "another leader")
+        return time.monotonic() - began
+
+    def until_whole(self) -> None:
+        """Wait until two replicas are ready."""
+        eventually(
+            lambda: [is_ready(pod) for pod in self.lab.operator.pods()], lambda all_: all_ == [True, True], "two"
+        )
+
+
+@pytest.fixture(scope="module")
+def pair(
+    labs: Labs, images: Images, terminal: Terminal, operator: Operator, provider: cluster.Provider
+) -> Iterator[Pair]:
+    """The release with two operators; afterwards with one again."""
+    with labs(ends_operator=True) as lab:
+        operator.keep_evidence()
+        install.upgrade(terminal, install.values(images) | {"replicas": 2})
+        found = Pair(lab, provider)
+        found.until_whole()
+        yield found
+        install.install_operator(terminal, operator, install.values(images))
+
+
+@pytest.mark.requirement("K01", "K02")
+def test_one_leads_and_another_stands_by(pair: Pair) -> None:
+    found = eventually(pair.leading, lambda all_: sum(all_.values()) == 1, "one leader")
+    assert len(found) == 2
+    assert found[pair.leader()] == 1
+    assert pair.lab.run("task", steps=(say("done"),))["status"]["result"]["text"] == "done"
+
+
+@pytest.mark.requirement("K01", "K02")
+@pytest.mark.parametrize("end", ["killed", "told to stop", "frozen"])
+def test_a_leader_is_followed_and_no_session_is_the_worse_for_it(pair: Pair, end: str) -> None:
+    pair.until_whole()
+    old, before = pair.leader(), pair.lease()["leaseTransitions"]
+    restarts = _restarts(pair.pod(old))
+    name = f"beside-{end.replace(' ', '-')}"
+    if end == "told to stop":
+        pair.lab.api.delete(PODS, NAMESPACE, old)
+    else:
+        assert kill_process(pair.provider, pair.pod(old), sign=_SIGNALS[end])
+    pair.lab.start(name, steps=(say("done"),))
+    print(f"{end}: followed after {pair.until_followed(old):.1f} s")
+    assert pair.lab.succeeded(name)["status"]["restarts"] == 0
+    assert pair.lease()["leaseTransitions"] == before + 1
+    if end == "frozen":
+        kill_process(pair.provider, pair.pod(old), sign=signal.SIGCONT)
+        wait_for(pair.lab.api, PODS, NAMESPACE, old, lambda pod: _restarts(pod) > restarts, "its end and new beginning")
+        assert _exit_code(pair.pod(old)) == 1
+    pair.until_whole()
+    assert sum(eventually(pair.leading, lambda all_: len(all_) == 2, "two replicas").values()) == 1
+
+
+_SIGNALS = {"killed": signal.SIGKILL, "frozen": signal.SIGSTOP}
+
+
+def _restarts(pod: Json | None) -> int:
+    return int((pod or {}).get("status", {}).get("containerStatuses", [{}])[0].get("restartCount", 0))
+
+
+def _exit_code(pod: Json) -> int:
+    return int(pod["status"]["containerStatuses"][0]["lastState"]["terminated"]["exitCode"])
