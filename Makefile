@@ -110,7 +110,7 @@ test-e2e: setup ## Run the tests on a real cluster with the real agent image; ma
 
 .PHONY: test-thorough
 test-thorough: setup ## Run the tests on a real cluster with more of everything: sessions, wakes, faults (hours)
-	@AGENTSESSIONS_THOROUGH=1 $(RUN) -m pytest tests/e2e $(PYTEST_ARGS)
+	@AGENTSESSIONS_THOROUGH=1 $(RUN) -m pytest tests/cluster_checks tests/e2e $(PYTEST_ARGS)
 
 FAULTS_FILE ?= build/faults.jsonl
 

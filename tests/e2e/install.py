@@ -71,7 +71,9 @@ def install_operator(terminal: Terminal, operator: Operator, chosen: Json) -> No
 
 def upgrade(terminal: Terminal, chosen: Json) -> None:
     """Install or upgrade the release, and wait until Helm says that it is there."""
-    words = ("--namespace", NAMESPACE, "--create-namespace", "--wait", "--timeout", "3m", "--values", "-")
+    # Tests that have scaled something own its `replicas` since, and Helm asks before it takes them back.
+    taken = ("--force-conflicts", "--wait", "--timeout", "3m")
+    words = ("--namespace", NAMESPACE, "--create-namespace", *taken, "--values", "-")
     terminal.helm("upgrade", "--install", RELEASE, str(CHART), *words, stdin=yaml.safe_dump(chosen))
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import cluster
 from e2e import manifests
-from e2e.api import DEPLOYMENTS, NODES, PODS, Api
+from e2e.api import DEPLOYMENTS, NODES, PODS, SESSIONS, Api
 from e2e.forwarding import forwarded
 from e2e.gateway import pods
 from e2e.lab import Lab
@@ -43,6 +43,11 @@ class Arena:
         """Return a session that does not exist yet."""
         self.made += 1
         return Story(self.stage, self.store, f"{name}-{self.made}")
+
+    def clear(self) -> None:
+        """Delete all sessions, so that the next fault finds room; what comes of that is not waited for."""
+        for session in self.lab.sessions():
+            self.api.delete(SESSIONS, self.lab.namespace, session["metadata"]["name"])
 
     def doomed(self) -> str:
         """Return the node on which the model's stand-in is not: what it has heard must outlive the fault."""

@@ -16,6 +16,7 @@ from standin.conversation import digest
 
 PATIENCE = 300
 """Seconds until a message of which nobody can say what became of it is a failure."""
+_SMALL = {"cpu": "1", "memory": "600Mi", "requests": {"cpu": "10m", "memory": "64Mi"}}
 
 
 @dataclass
@@ -34,6 +35,7 @@ class Story:
     def begin(self) -> None:
         """Apply it."""
         spec = {"sessionStore": self.store.given_to(self.stage.lab, onDelete="Delete"), "idleTimeoutSeconds": 3600}
+        spec["resources"] = _SMALL  # a node that a fault has emptied leaves little room
         made = self.stage.lab.api.apply(manifests.hybrid(self.stage.lab.namespace, self.name, **spec))
         self.uid = str(made["metadata"]["uid"])
 

@@ -59,7 +59,7 @@ async def test_what_was_acknowledged_is_there_once_and_all_goes_on(arena: Arena,
         if FILE:
             record.write(Path(FILE), SEED, played)
         cells += played
-    await asyncio.to_thread(arena.lab.operator.wait_ready)
+    await asyncio.to_thread(arena.clear)
     print(record.table(cells, [one.name for one in MOMENTS]))
     assert [(cell.moment, cell.problems) for cell in cells if cell.problems] == []
     assert any(cell.hit for cell in cells), "the fault never hit anything"

@@ -15,6 +15,7 @@ import pytest
 
 from cluster.local import cgroups
 from cluster.local.settings import LINK_VARIABLE, NAME_VARIABLE
+from e2e.sizes import THOROUGH
 
 NAME = "lifecycle"
 LINK = "10.98.64.0/24"
@@ -90,10 +91,14 @@ def test_killed_components_are_started_again(environment: dict[str, str]) -> Non
         assert pids(environment)[victim] != before[victim]
 
 
-@pytest.mark.parametrize("milestone", ["starting the local cluster", "keys", "runtimes", "objects"])
-@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGKILL])
+MILESTONES = ("starting the local cluster", "keys", "runtimes", "objects")
+USUAL = {signal.SIGINT: ("keys", "objects"), signal.SIGKILL: ("starting the local cluster", "runtimes")}
+INTERRUPTIONS = [(sign, one) for sign, usual in USUAL.items() for one in (MILESTONES if THOROUGH else usual)]
+
+
+@pytest.mark.parametrize(("sign", "milestone"), INTERRUPTIONS)
 def test_interrupted_anywhere_it_goes_on(
-    environment: dict[str, str], milestone: str, sign: signal.Signals, tmp_path: Path
+    environment: dict[str, str], sign: signal.Signals, milestone: str, tmp_path: Path
 ) -> None:
     before = traces()
     interrupt(environment, milestone, sign)
