@@ -109,13 +109,12 @@ def test_the_key_is_read_by_its_name_in_the_releases_namespace_by_the_operator_o
     assert bound(manifests)["Role", helm.NAMESPACE, SIGNING_KEY] == FULLNAME
 
 
-def test_the_lease_is_written_by_its_name_and_only_where_there_are_replicas() -> None:
+def test_the_lease_is_written_by_its_name() -> None:
     role = helm.named(helm.template(), "Role", LEADER)
     assert granted(role) == {
         ("coordination.k8s.io", "leases"): {"create"},
         ("coordination.k8s.io", f"leases={FULLNAME}"): {"get", "patch"},
     }
-    assert not [one for one in helm.template({"replicas": 1}) if one["metadata"]["name"] == LEADER]
 
 
 def test_the_gateway_asks_for_reviews_and_sees_sessions_pools_and_pods() -> None:
