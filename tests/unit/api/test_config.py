@@ -20,6 +20,14 @@ def test_an_empty_configuration_is_a_whole_one() -> None:
             "publicKeys": "",
         },
         "signingKey": {"namespace": "agentsessions-system", "name": "agentsessions-signing-key"},
+        "leaderElection": {
+            "enabled": False,
+            "namespace": "agentsessions-system",
+            "name": "agentsessions",
+            "leaseSeconds": 7,
+            "renewSeconds": 5,
+            "retrySeconds": 1.5,
+        },
         "embeddedStore": {
             "enabled": False,
             "host": "agentsessions-embedded-store.agentsessions-system.svc",
