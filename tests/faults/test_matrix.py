@@ -1,8 +1,9 @@
 """The fault matrix: each fault, while sessions are in different moments of their lives; what was acknowledged is there,
 
 once, no two pods of one session live at a time, and every session goes on. `AGENTSESSIONS_FAULTS` is how many rounds
-each fault has, `AGENTSESSIONS_MOMENTS` how many moments a round has (drawn anew for each), `AGENTSESSIONS_SEED` repeats
-a run; the seed is printed. `AGENTSESSIONS_FAULTS_FILE` keeps every cell as a line of JSON.
+each fault has, `AGENTSESSIONS_MOMENTS` how many moments a round has (drawn anew for each) or which ones, with commas in
+between; `AGENTSESSIONS_SEED` repeats a run; the seed is printed. `AGENTSESSIONS_FAULTS_FILE` keeps every cell as a line
+of JSON.
 """
 
 import asyncio
@@ -22,16 +23,24 @@ from e2e.stage import Stage
 from e2e.stores import redis_store
 from faults import record
 from faults.arena import Arena
-from faults.moments import MOMENTS
+from faults.moments import MOMENTS, Moment
 from faults.rounds import Rounds
 from faults.strikes import STRIKES, Strike
 
 ROUNDS = int(os.environ.get("AGENTSESSIONS_FAULTS", size(1, 20)))
-WIDTH = int(os.environ.get("AGENTSESSIONS_MOMENTS", size(3, len(MOMENTS))))
+CHOICE = os.environ.get("AGENTSESSIONS_MOMENTS", str(size(3, len(MOMENTS))))
 SEED = int(os.environ.get("AGENTSESSIONS_SEED", random.randrange(2**32)))
 FILE = os.environ.get("AGENTSESSIONS_FAULTS_FILE", "")
 SECONDS = 420
 """Longest time of a round."""
+
+
+def drawn(chance: random.Random) -> list[Moment]:
+    """Return the moments of a round."""
+    if not CHOICE.isdecimal():
+        return [one for one in MOMENTS if one.name in CHOICE.split(",")]
+    some = chance.sample(MOMENTS, int(CHOICE))
+    return [one for one in MOMENTS if one in some]
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +63,7 @@ async def test_what_was_acknowledged_is_there_once_and_all_goes_on(arena: Arena,
     chance = random.Random(f"{SEED} {strike.name}")
     rounds, cells = Rounds(arena, strike, chance), []
     for _ in range(ROUNDS):
-        drawn = chance.sample(MOMENTS, WIDTH)
-        played = await rounds.play([one for one in MOMENTS if one in drawn])
+        played = await rounds.play(drawn(chance))
         if FILE:
             record.write(Path(FILE), SEED, played)
         cells += played
