@@ -93,7 +93,7 @@ async def _first_word(client: Client) -> float:
 
 
 def _put_away(lab: Lab, client: Client, name: str) -> float:
-    """Wake a session, suspend it, and return the seconds until it has no pod."""
+    """Wake a session, suspend it, and return the seconds until it says that it is suspended."""
     asyncio.run(_first_word(client))
     began = time.monotonic()
     lab.api.patch(SESSIONS, lab.namespace, name, {"spec": {"suspended": True}})

@@ -106,7 +106,7 @@ def waking(found: Sequence[Json], alone: Sequence[Json], archive: Json, where: s
         turns = f"{row['turns']} turns, {lengths[0]['bytes'] / 2**20:.1f} MiB"
         times = [f"{one['p50']:.1f} s ({one['max']:.1f})" for one in lengths]
         body.append([turns, *times, f"{sorted(row['seconds'])[len(row['seconds']) // 2]:.1f} s"])
-    body.append(["put away, until it has no pod", *(f"{row['sleep']:.1f} s" for row in found), ""])
+    body.append(["put away, until it says `Suspended`", *(f"{row['sleep']:.1f} s" for row in found), ""])
     text = (
         "From a message to a session that sleeps until the agent's first word: gateway, pod, conversation, CLI and "
         "model stand-in included; median of three, the slowest in brackets. The last column is the SDK's own resume in "
