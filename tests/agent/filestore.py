@@ -1,7 +1,7 @@
 """A session store of a test's own, in files: what it has outlives a host, and it fails when a test says so.
 
 Files in its directory change how it behaves: `down` (nothing works), `slow` (every write takes as many seconds as the
-file says), `lose` (writes are acknowledged and lost).
+file says), `lose` (writes are acknowledged and lost), `late` (no conversation is taken, only notes beside it).
 """
 
 import asyncio
@@ -25,6 +25,8 @@ class FileStore(SessionStore):
         await self._behave()
         if (self.root / "lose").exists():
             return
+        if (self.root / "late").exists() and not key.get("subpath"):
+            raise ConnectionError("the store takes no conversation")
         path = self._path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a") as file:

@@ -156,6 +156,34 @@ async def test_a_cut_turn_is_reported_and_its_message_never_sent_twice(kept: Kep
     assert len(kept.model.bodies) == asked
     await talk.say(script({"text": "third"}))
     assert (await talk.state())["interrupted"] is False
+    await kept.another_pod()
+    talk = await resumed(kept, talk)
+    assert (await talk.state())["interrupted"] is False
+    status, problem = await talk.refused(wait, **{"Idempotency-Key": "two"})
+    assert (status, problem["type"].rpartition("/")[2]) == (409, "turn-interrupted"), "also when others came after it"
+
+
+@pytest.mark.requirement("H31")
+async def test_a_turn_of_which_the_store_has_not_a_word_is_not_run_twice(kept: Kept) -> None:
+    talk = await kept.host.give()
+    await talk.say(script({"text": "first"}))
+    kept.fault("late")
+    effect = kept.store / "effect"
+    act = script({"tool": "Bash", "input": {"command": f"echo once >> {effect}; sleep 600"}})
+    cut = asyncio.create_task(talk.say(act, **{"Idempotency-Key": "act"}))
+    async with asyncio.timeout(60):
+        while not effect.exists():  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    await kept.another_pod()
+    with pytest.raises(Exception):  # noqa: B017, PT011 - however the client's library puts it
+        await cut
+    (kept.store / "late").unlink()
+    assert "sleep 600" not in json.dumps(kept.entries(talk.session_id))
+    talk = await resumed(kept, talk)
+    assert (await talk.state())["interrupted"] is True
+    status, problem = await talk.refused(act, **{"Idempotency-Key": "act"})
+    assert (status, problem["type"].rpartition("/")[2]) == (409, "turn-interrupted")
+    assert effect.read_text() == "once\n"
 
 
 @pytest.mark.requirement("H31")

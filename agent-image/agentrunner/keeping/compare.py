@@ -10,6 +10,7 @@ from agentsessions.api.status import Transcript
 
 _INTERRUPTED = "[Request interrupted by user"
 """How the CLI's own note begins that a turn was ended on request: whoever waited for it was told then."""
+_NO_ANSWER = "No response requested."
 
 
 class Source(Enum):
@@ -80,16 +81,35 @@ def continuations(entries: Iterable[Entry]) -> int:
 
 
 def cut_message(entries: Sequence[Entry]) -> str | None:
-    """Return the message whose turn was cut, if the last one was: it, or a tool's result, was not answered."""
-    spoken = list(_spoken(entries))
-    if not spoken:
-        return None
-    last, asked = spoken[-1], messages(spoken)
-    if last["type"] == "assistant":
-        cut = last.get("message", {}).get("stop_reason") == "tool_use"
-    else:
-        cut = not any(text.startswith(_INTERRUPTED) for text in _texts(last))
-    return asked[-1] if cut and asked else None
+    """Return the message whose turn was cut, if the last one was."""
+    asked, cut = messages(entries), unanswered(entries)
+    return asked[-1] if cut[-1:] == asked[-1:] and asked else None
+
+
+def unanswered(entries: Sequence[Entry]) -> list[str]:
+    """Return the uuids of the messages to which there is no answer: they, or a tool's result, are the last word.
+
+    Among them are those whose turn ended for want of turns: in a transcript nothing tells them from cut ones.
+    """
+    last: dict[str, Entry] = {}
+    message = ""
+    for entry in _spoken(entries):
+        message = str(entry.get("uuid")) if _is_message(entry) else message
+        if not _is_repair(entry):
+            last[message] = entry
+    return [uuid for uuid, entry in last.items() if uuid and _wants_answer(entry)]
+
+
+def _wants_answer(entry: Entry) -> bool:
+    """Return whether a turn cannot have come to its end with this."""
+    if entry["type"] == "assistant":
+        return bool(entry.get("message", {}).get("stop_reason") == "tool_use")
+    return not any(text.startswith(_INTERRUPTED) for text in _texts(entry))
+
+
+def _is_repair(entry: Entry) -> bool:
+    """Return whether the CLI has put this in for an answer that is missing, when it took a cut conversation up."""
+    return entry["type"] == "assistant" and "".join(_texts(entry)).strip() == _NO_ANSWER
 
 
 def _spoken(entries: Iterable[Entry]) -> Iterator[Entry]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +14,10 @@ from agentrunner.archive.errors import ArchiveError
 from agentrunner.archive.memory import memory_tree
 from agentrunner.archive.trees import Tree
 from agentrunner.archive.vault import Vault
-from agentrunner.keeping.compare import Fit, Source, Verdict, continuations, cut_message, judge, messages
+from agentrunner.keeping.compare import Fit, Source, Verdict, judge
 from agentrunner.keeping.files import OURS, TranscriptFiles, as_entries, as_stored
-from agentrunner.keeping.ledger import LEDGER, Ledger, kept, later, read
+from agentrunner.keeping.found import Found, taken_up
+from agentrunner.keeping.ledger import BEGUN, LEDGER, Ledger, begun, kept, later, read
 from agentrunner.keeping.mirror import Mirror
 from agentrunner.lines import Entry, read_all
 from agentrunner.serving import metrics
@@ -26,9 +27,12 @@ from agentrunner.stores.base import Store, StoreError, StoreRefused
 from agentrunner.transcript import says_something
 from agentsessions.api.base import Json
 from agentsessions.api.host import Activation, Beginning
-from agentsessions.api.status import Archive, Transcript, Usage
+from agentsessions.api.status import Archive, Transcript
 
 SETTLE_SECONDS = 15.0
+_ANNOUNCE_SECONDS = 3.0
+"""How long a turn waits until the store knows that it begins; a store that is down holds no turn up for longer."""
+
 _BEGINNINGS = {Fit.MISSING: Beginning.LOST, Fit.TRUNCATED: Beginning.TRUNCATED, Fit.DIVERGED: Beginning.DIVERGED}
 _REFUSALS = {
     Fit.MISSING: ("transcript-missing", "The conversation so far was found neither on this host nor in the store."),
@@ -57,23 +61,6 @@ class Keeping:
         for one in (self.store, self.vault):
             if one is not None:
                 await one.close()
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """With what a session begins: how, what was said so far, and what it had used.
-
-    `messages` are the uuids of all messages, `ended` is the last one whose turn came to its end, `cut` the one whose
-    turn was cut, `continuations` how often in a row the agent was asked to go on, `fork_from` the session to copy.
-    """
-
-    beginning: Beginning = Beginning.FRESH
-    messages: Sequence[str] = ()
-    ended: str | None = None
-    cut: str | None = None
-    continuations: int = 0
-    usage: Usage | None = None
-    fork_from: str | None = None
 
 
 class Keeper:
@@ -124,6 +111,17 @@ class Keeper:
         """Refuse a session that the host has if it is not what the control plane remembers. Raises Problem."""
         disk = await asyncio.to_thread(read_all, self.files.main)
         _require(judge(disk, None, _expected(wanted)).fit, wanted)
+
+    async def announce(self, message: str) -> None:
+        """Let the store know that a message's turn begins, before it has any effect: a lost pod takes its disk along.
+
+        A store that does not answer holds no turn up for long, and knows of this one only by its transcript.
+        """
+        if self._store is None:
+            return
+        with suppress(StoreError, TimeoutError):
+            note = self._store.replace(self.files.key(BEGUN), as_stored([begun(message)]))
+            await asyncio.wait_for(note, _ANNOUNCE_SECONDS)
 
     async def written(self) -> None:
         """Wait until the transcript has what the CLI says it has written, so that a look at it sees the whole turn."""
@@ -178,10 +176,10 @@ class Keeper:
         entries = await self._settled_on(verdict, disk, stored or [])
         if source is not None:
             await self._fork(source)
-        ledger = await self._ledger()
+        ledger, announced = await self._ledger(), await self._announced()
         if self._mirror is not None:
             await self._mirror.begin()
-        return _found(_beginning(verdict, source), entries, ledger, wanted, source)
+        return taken_up(_beginning(verdict, source), entries, ledger, wanted, source, announced)
 
     async def _find_on_disk(self, wanted: Activation, noted: Ledger, error: StoreError) -> Found:
         """Go on by the disk alone while the store cannot be used."""
@@ -192,7 +190,14 @@ class Keeper:
         if _fork_source(verdict, wanted) is not None:
             raise _unusable(error)
         self._mirror.begin_unseen(error)
-        return _found(_beginning(verdict, None), disk, noted, wanted, None)
+        return taken_up(_beginning(verdict, None), disk, noted, wanted, None)
+
+    async def _announced(self) -> str | None:
+        """Return the last message whose turn was announced."""
+        if self._store is None:
+            return None
+        stored = as_entries(await self._store.load(self.files.key(BEGUN)))
+        return str(stored[-1].get("message")) if stored else None
 
     async def _ledger(self) -> Ledger:
         """Return the ledger that goes further: the store's, or the disk's."""
@@ -281,17 +286,6 @@ def _beginning(verdict: Verdict, fork: str | None) -> Beginning:
     if fork is not None:
         return Beginning.FORKED
     return Beginning.FRESH if verdict.source is Source.NOTHING else Beginning.RESUMED
-
-
-def _found(beginning: Beginning, entries: list[Entry], ledger: Ledger, wanted: Activation, source: str | None) -> Found:
-    """Return what was found, with the bill by whoever knows more: the ledger, or the control plane."""
-    cut = cut_message(entries)
-    asked = messages(entries)
-    told, known = ledger.usage, wanted.usage
-    usage = told if known is None or (told is not None and told.turns >= known.turns) else known
-    # What ended without an answer, for want of turns for example, was not cut.
-    cut = None if cut == ledger.ended else cut
-    return Found(beginning, asked, ledger.ended, cut, continuations(entries), usage, source)
 
 
 def _unusable(error: StoreError) -> Problem:

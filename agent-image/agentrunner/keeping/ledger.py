@@ -16,6 +16,9 @@ from agentsessions.api.status import Transcript, Usage
 LEDGER = f"{OURS}ledger"
 """Subkey under which the store has it."""
 
+BEGUN = f"{OURS}begun"
+"""Subkey under which the store has the message whose turn began last."""
+
 _FILE = "ledger.json"
 
 
@@ -37,6 +40,11 @@ class Ledger:
     def keep(self, folder: Path) -> None:
         """Write it down in a session's folder."""
         save(folder / _FILE, {"version": 1} | self.entry())
+
+
+def begun(message: str) -> Entry:
+    """Return the entry that says that a message's turn begins."""
+    return {"type": "begun", "message": message}
 
 
 def read(entry: Entry | None) -> Ledger:

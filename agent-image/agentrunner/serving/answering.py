@@ -6,7 +6,8 @@ from typing import Any
 
 from claude_agent_sdk import Message, ResultMessage
 
-from agentrunner.keeping.keeper import Found, Keeper
+from agentrunner.keeping.found import Found
+from agentrunner.keeping.keeper import Keeper
 from agentrunner.keeping.ledger import Ledger
 from agentrunner.serving import launch
 from agentrunner.serving.bill import FILE, Bill
@@ -41,7 +42,7 @@ class Answering:
         self.places = places
         self.events = EventLog(token_hex(6))
         self.turns = Turns(places.own / "turns.json", around.max_queued, who.session_id)
-        self.turns.found(found.messages, found.cut)
+        self.turns.found(found.messages, found.cut, found.doubtful)
         self.beginning = found.beginning
         self._keeper = keeper
         self._around = around
@@ -51,7 +52,7 @@ class Answering:
         wiring = Wiring(self._on_message, self._on_end, keeper.sdk_store)
         self._cli = Cli(who.session_id, places, self._bill, around.log, wiring)
         self._cli.fork_from = found.fork_from
-        self._standing = Standing(transcript=self._history.facts(), interrupted=found.cut is not None)
+        self._standing = Standing(transcript=self._history.facts(), interrupted=found.interrupted)
         self._idleness = Idleness(now)
         self._worker = asyncio.create_task(self._work(), name=f"session {who.session_id}")
 
@@ -96,6 +97,7 @@ class Answering:
             self.turns.end(turn, "done")
             self.events.append("done", {}, turn.number)
             return
+        await self._keeper.announce(turn.uuid)
         try:
             result = await process.ask(turn.prompt, turn.uuid)
         except ProcessDied:

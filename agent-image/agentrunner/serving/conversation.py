@@ -3,7 +3,8 @@
 import asyncio
 from contextlib import suppress
 
-from agentrunner.keeping.keeper import CannotKeep, Found, Keeper
+from agentrunner.keeping.found import Found
+from agentrunner.keeping.keeper import CannotKeep, Keeper
 from agentrunner.serving.answering import Answering
 from agentrunner.serving.places import SessionPlaces
 from agentrunner.serving.problems import Problem, busy, draining, leaving

@@ -10,7 +10,8 @@ from weakref import WeakValueDictionary
 from pydantic import ValidationError
 
 from agentrunner.events import EventLog as PodLog
-from agentrunner.keeping.keeper import Found, Keeper, Keeping
+from agentrunner.keeping.found import Found
+from agentrunner.keeping.keeper import Keeper, Keeping
 from agentrunner.serving.bill import has_spoken
 from agentrunner.serving.conversation import Conversation
 from agentrunner.serving.files import load, save

@@ -56,6 +56,7 @@ class Turns:
         self._max_queued = max_queued
         self._session_id = session_id
         self._said: frozenset[str] = frozenset()
+        self._doubtful: frozenset[str] = frozenset()
         self._cut: str | None = None
         self._waiting: deque[Turn] = deque()
         self._known: OrderedDict[str, Turn] = OrderedDict()
@@ -120,10 +121,15 @@ class Turns:
         self._write()
         turn.ended.set()
 
-    def found(self, messages: Iterable[str], cut: str | None) -> None:
-        """Take note of what stands in the transcript: the messages by uuid, and the one whose turn was cut."""
-        self._said, self._cut = frozenset(messages), cut
-        self.count = max(self.count, len(self._said))
+    def found(self, messages: Iterable[str], cut: str | None, doubtful: Iterable[str] = ()) -> None:
+        """Take note of what is known of earlier pods: all messages by uuid, the last one if its turn was cut,
+
+        and all those that did not come to their end, as far as anybody can say.
+        """
+        said = frozenset(messages)
+        self._doubtful = frozenset(doubtful) | ({cut} if cut is not None else frozenset())
+        self._said, self._cut = said | self._doubtful, cut
+        self.count = max(self.count, len(said))
 
     def drop_waiting(self) -> list[Turn]:
         """Take back every message that has not begun; it had no effect, so it may be sent again under its key."""
@@ -139,7 +145,7 @@ class Turns:
         uuid = message_uuid(self._session_id, key) if self._session_id else ""
         if uuid not in self._said:
             return None
-        turn = Turn(0, "", key, "interrupted" if uuid == self._cut else "done")
+        turn = Turn(0, "", key, "interrupted" if uuid in self._doubtful else "done")
         turn.ended.set()
         return turn
 

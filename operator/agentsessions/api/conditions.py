@@ -87,6 +87,8 @@ WOKEN_IN_VAIN = frozenset(
         Reason.TRANSCRIPT_DIVERGED,
         Reason.STORE_REFUSED,
         Reason.ARCHIVE_FAILED,
+        Reason.FORK_SOURCE_NOT_FOUND,
+        Reason.ACTIVATION_REFUSED,
     }
 )
 """Reasons of Stalled of a session that a message woke and that could not go on; another message may try again."""

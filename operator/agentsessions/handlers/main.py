@@ -114,7 +114,7 @@ async def _lead(
     health.ready = True  # to stand by is to be ready: what is asked for is a replica that could lead
     if not await leadership.acquire(stop):
         return 0
-    kube.may_write = leadership.is_held
+    kube.may_write = lasting.client.may_change = leadership.is_held
     try:
         renewal = asyncio.create_task(leadership.hold(), name="leadership")
         return await _work(config, kube, auditor, health, stop, lasting, [renewal])
@@ -153,7 +153,8 @@ async def _work(
     stopping = asyncio.create_task(_told(stop), name="stop")
     await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
     health.ready = False
-    await asyncio.gather(queue.drain(_DRAIN_SECONDS), pool_queue.drain(_DRAIN_SECONDS))
+    if stop.is_set():  # else a part died, and what is in hand is for the next process to find again
+        await asyncio.gather(queue.drain(_DRAIN_SECONDS), pool_queue.drain(_DRAIN_SECONDS))
     return await _stop([*tasks, stopping])
 
 

@@ -1,7 +1,7 @@
 """Calls to session hosts, each with a token for exactly the pod that is meant."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -35,11 +35,15 @@ class HostAddress:
 
 
 class HostClient:
-    """One connection pool to all hosts. Raises HostError, and nothing else."""
+    """One connection pool to all hosts. Raises HostError, and nothing else.
+
+    `may_change` is asked before every call that changes something.
+    """
 
     def __init__(self, http: aiohttp.ClientSession, signer: Signer) -> None:
         self._http = http
         self._signer = signer
+        self.may_change: Callable[[], bool] = lambda: True
 
     async def activate(self, host: HostAddress, activation: Activation) -> HostSession:
         """Give a session to the host, or change how it is run."""
@@ -84,6 +88,8 @@ class HostClient:
         self, verb: str, host: HostAddress, path: str, scope: Scope, session_id: str | None = None, *, body: Any = None
     ) -> Json:
         """Make one call and return its answer, or raise what it says."""
+        if verb != "GET" and not self.may_change():
+            raise Unreachable(0, "not-leading", "another replica may lead by now")
         headers = self._headers(host, scope, session_id)
         try:
             async with self._http.request(

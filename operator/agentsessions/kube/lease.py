@@ -3,7 +3,7 @@
 import asyncio
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from agentsessions import logs, metrics
@@ -13,7 +13,7 @@ from agentsessions.api.names import FIELD_MANAGER
 from agentsessions.kube.client import Kube
 from agentsessions.kube.errors import AlreadyExists, Conflict, KubeError
 from agentsessions.kube.paths import LEASES
-from agentsessions.policies.leadership import Sight, claim, release, seen
+from agentsessions.policies.leadership import Sight, claim, gone, release, seen
 
 
 class LeadershipLost(Exception):
@@ -61,8 +61,10 @@ class Leadership:
         self._until = 0.0
         metrics.leading.set(0)
         with suppress(KubeError):
-            await self._write(release())
-            logs.info("leadership released", identity=self.identity)
+            await self._look()  # a renewal that was cut off may have been the last to write
+            if self._sight.holder == self.identity:
+                await self._write(release())
+                logs.info("leadership released", identity=self.identity)
 
     async def _try_within(self, seconds: float) -> bool:
         """Try to renew; an answer that comes too late is none."""
@@ -76,25 +78,27 @@ class Leadership:
         began = time.monotonic()
         try:
             if not self._sight.version or self._sight.holder != self.identity:
-                await self._look(began)
+                await self._look()
             if not self._sight.is_free_for(self.identity, time.monotonic()):
                 return False
             spec = claim(self._sight, self.identity, self.settings, _now())
             lease = await (self._write(spec) if self._sight.version else self._make(spec))
         except (Conflict, AlreadyExists):
-            self._sight = Sight(at=began)  # somebody else has written: look again, and wait for its silence
+            self._sight = replace(self._sight, version="", holder="?")  # somebody else has written: look again
             return False
         except KubeError as error:
             logs.warning("no word of the Lease", lease=self.settings.name, error=str(error))
             return False
-        self._sight = seen(lease, self._sight, began)
+        self._sight = seen(lease, self._sight, time.monotonic())
         # Counted from before the write was sent, and by less than others wait.
         self._until = began + self.settings.renew_seconds
         return True
 
-    async def _look(self, now: float) -> None:
+    async def _look(self) -> None:
+        """See how the Lease stands. It is as old as the answer, not as the question: it may have changed in between."""
         lease = await self.kube.get(LEASES, self.settings.namespace, self.settings.name)
-        self._sight = Sight() if lease is None else seen(lease, self._sight, now)
+        now = time.monotonic()
+        self._sight = gone(self._sight, now) if lease is None else seen(lease, self._sight, now)
 
     async def _make(self, spec: Json) -> Json:
         meta = {"name": self.settings.name, "namespace": self.settings.namespace}

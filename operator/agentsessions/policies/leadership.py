@@ -3,7 +3,7 @@
 how long ago it saw the Lease change (as client-go's leader election does).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agentsessions.api.base import Json
 from agentsessions.api.config import LeaderElection
@@ -37,6 +37,13 @@ def seen(lease: Json, before: Sight, now: float) -> Sight:
         lasts=float(spec.get("leaseDurationSeconds") or 0),
         at=now,
     )
+
+
+def gone(before: Sight, now: float) -> Sight:
+    """Return the sight of a Lease that is not there. If it was, whoever had it leads on for as long as it said."""
+    if not before.holder:
+        return Sight()
+    return before if not before.version else replace(before, version="", at=now)
 
 
 def claim(sight: Sight, identity: str, settings: LeaderElection, time: str) -> Json:

@@ -55,6 +55,21 @@ async def test_every_refusal_has_an_error_of_its_own(slug: str, status: int, kin
     assert (caught.value.slug, caught.value.detail) == (slug, f"about {slug}")
 
 
+@pytest.mark.requirement("K02")
+async def test_who_does_not_lead_changes_nothing_on_a_host() -> None:
+    host = FakeHost()
+    async with serving(host) as client:
+        client.may_change = lambda: False
+        for call in (
+            client.activate(host.address, GIVEN),
+            client.suspend(host.address, UID, patient=False),
+            client.delete(host.address, UID, "delete"),
+        ):
+            with pytest.raises(Unreachable, match="lead"):
+                await call
+    assert (host.given, host.deleted) == ([], [])
+
+
 async def test_another_pod_at_the_address_is_noticed_by_it() -> None:
     host = FakeHost()
     async with serving(host) as client:

@@ -125,6 +125,45 @@ async def test_what_is_released_is_taken_at_once(clock: list[float]) -> None:
     assert await second._try()
 
 
+@pytest.mark.requirement("K02")
+async def test_an_answer_that_came_late_makes_nobody_lead_beside_another(
+    clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The Lease is renewed while the other's look at it is under way for longer than the leader's margin."""
+    api = Leases()
+    first, second = replica(api, "a"), replica(api, "b")
+    await first._try()
+    look = api.get
+
+    async def slow(*arguments: Any) -> Json | None:
+        clock[0] += 1.5
+        await first._try()
+        monkeypatch.setattr(api, "get", look)
+        return await look(*arguments)
+
+    monkeypatch.setattr(api, "get", slow)
+    assert not await second._try()
+    for _ in range(40):
+        clock[0] += 0.1
+        await second._try()
+        assert not (first.is_held() and second.is_held())
+    assert second.is_held()
+
+
+@pytest.mark.requirement("K02")
+async def test_a_lease_that_somebody_deletes_is_not_free_while_its_holder_may_lead(clock: list[float]) -> None:
+    api = Leases()
+    first, second = replica(api, "a"), replica(api, "b")
+    await first._try()
+    await second._try()
+    api.lease = None
+    clock[0] += 1.9
+    assert first.is_held()
+    assert not await second._try()
+    clock[0] += 3.1
+    assert await second._try()
+
+
 async def test_a_lease_that_is_lost_is_not_released(clock: list[float]) -> None:
     api = Leases()
     first = replica(api, "a")

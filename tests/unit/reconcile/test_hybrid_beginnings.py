@@ -6,7 +6,7 @@ import pytest
 
 from agentsessions.api.base import Json
 from agentsessions.api.host import Beginning
-from agentsessions.api.status import Transcript
+from agentsessions.api.status import Transcript, Usage
 from agentsessions.hosts.errors import StorageTrouble, TranscriptMissing, error_for
 from agentsessions.kube.paths import SESSIONS
 from unit.hybrid import NAME, TIMEOUT, Stage, awake, make_nap, own_pod, serving, start
@@ -107,6 +107,36 @@ def test_a_pod_that_may_have_the_last_copy_is_kept() -> None:
     on.idle(TIMEOUT * 10)
     on.settle()
     assert on.pods() == [own_pod(1)]
+    on.world.edit(SESSIONS, NAME, suspended=True)
+    on.settle()
+    assert on.pods() == [own_pod(1)], "nor does it go with a suspension"
+
+
+@pytest.mark.requirement("H30")
+def test_after_its_first_turn_nobody_takes_an_empty_store_for_a_session_that_never_spoke() -> None:
+    on = awake()
+    on.tell(transcript=Transcript(entries=4).model_dump(), usage=Usage(turns=1).model_dump())
+    assert on.settle() > 0, "what comes later may wait, this may not"
+    assert on.session().status.transcript == Transcript(entries=4)
+    on.tell(transcript=Transcript(entries=8).model_dump())
+    assert on.settle() == 0
+
+
+@pytest.mark.requirement("H30", "H31")
+def test_that_a_transcript_is_not_safe_in_the_store_is_an_event_once() -> None:
+    on = awake()
+    on.tell(durable=True)
+    on.settle()
+    on.tell(durable=False, store_problem="StoreUnreachable")
+    on.settle()
+    on.tell(durable=False, store_problem="StoreBehind")
+    on.settle()
+    assert on.events() == ["StoreUnreachable"]
+    on.tell(durable=True)
+    on.settle()
+    on.tell(durable=False, store_problem="StoreBehind")
+    on.settle()
+    assert on.events() == ["StoreUnreachable", "StoreBehind"]
 
 
 @pytest.mark.requirement("H30")

@@ -36,6 +36,8 @@ def paced(
     """Return what is to be written now, and how long what is held back has to wait."""
     if after == before or after.conditions != before.conditions or _but_figures(after) != _but_figures(before):
         return after, None
+    if before.transcript is None and after.transcript is not None:
+        return after, None  # from now on nobody takes an empty store for a session that never spoke
     left = INTERVAL - (now - written) if written is not None else timedelta()
     return (after, None) if left <= timedelta() else (before, left)
 

@@ -59,7 +59,9 @@ def leftovers(around: Around, step: Step) -> Step:
 def starting(around: Around, pod: PodFacts, settings: Settings, now: datetime) -> Step:
     """Say what a pod that does not serve yet is waiting for; one that never will is made anew when settings change."""
     found = _diagnosis(around, pod, settings)
-    if found.state is State.BLOCKED and pod.template_hash != settings.hash:
+    lost = around.session.status.condition("TranscriptDurable")
+    keeps = pod.restarted and lost is not None and lost.status == "False"  # what is on its disk is nowhere else
+    if found.state is State.BLOCKED and pod.template_hash != settings.hash and not keeps:
         return _remade(around, pod, now)
     reason, text = str(found.reason), found.message
     if reason == Reason.STARTING:

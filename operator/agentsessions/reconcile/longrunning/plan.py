@@ -23,6 +23,7 @@ from agentsessions.reconcile.longrunning.figures import paced, with_figures
 from agentsessions.reconcile.longrunning.model import LOOK_AGAIN, Around, Handover, Step
 from agentsessions.reconcile.longrunning.placing import lost, place
 from agentsessions.reconcile.longrunning.rows import blocked, set_state, waiting, with_durable, with_resumed
+from agentsessions.reconcile.model import Notice
 
 _HELD = frozenset({Reason.RUNNING, Reason.CLI_FAILED})
 """Reasons of Ready of a session that its host has taken."""
@@ -145,6 +146,8 @@ def _may_be_let_go(around: Around, host: Host) -> bool:
     if _is_held(around):
         return False
     own = next((one for one in around.pods if _is(one, host)), None)
+    if own is not None and own.restarted:
+        return False  # its disk may hold the last copy, whatever the host says
     pod = around.pod(own.uid if own is not None else host.pod_uid)
     begun = around.session.status.start_time is not None and (own is None or own.has_started)
     return pod is None or not begun or (pod.ready and _forgotten(around))
@@ -198,7 +201,15 @@ def _followed(around: Around, pod: HostFacts, now: datetime, config: OperatorCon
     after = as_told(around, before, pod, news, now) if news else _running(around, before, pod, now)
     after = after.model_copy(update={"endpoint": endpoint(around.session, config)})
     status, wait = paced(before, after, around.written, now)
-    return Step(status, requeue=wait)
+    return Step(status, not_durable(before, status), wait)
+
+
+def not_durable(before: AgentSessionStatus, after: AgentSessionStatus) -> tuple[Notice, ...]:
+    """Return the event that tells that a transcript is not safe in the store any more."""
+    known, found = before.condition(ConditionType.TRANSCRIPT_DURABLE), after.condition(ConditionType.TRANSCRIPT_DURABLE)
+    if found is None or found.status != "False" or (known is not None and known.status == "False"):
+        return ()
+    return (Notice("Warning", found.reason, "Store", found.message),)
 
 
 def as_told(

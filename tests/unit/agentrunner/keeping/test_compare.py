@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentrunner.keeping.compare import Fit, Source, Verdict, cut_message, fit, judge, messages
+from agentrunner.keeping.compare import Fit, Source, Verdict, cut_message, fit, judge, messages, unanswered
 from agentrunner.lines import Entry, digest
 from agentsessions.api.status import Transcript
 from unit.agentrunner.keeping.talks import answered, asked, entries, noted, tool_result
@@ -127,6 +127,29 @@ def test_a_conversation_may_have_gone_on_since_it_was_remembered(known: Transcri
 )
 def test_a_turn_is_cut_if_its_message_or_a_tools_result_was_not_answered(said: list[Any], cut: str | None) -> None:
     assert cut_message(said) == cut
+
+
+REPAIR = {
+    "type": "assistant",
+    "uuid": "r",
+    "message": {"content": [{"type": "text", "text": "No response requested."}]},
+}
+
+
+@pytest.mark.requirement("H31")
+@pytest.mark.parametrize(
+    ("said", "without"),
+    [
+        ([asked("a"), asked("b"), answered("c")], ["a"]),
+        ([asked("a"), answered("b", "tool_use"), tool_result("c"), asked("d"), answered("e")], ["a"]),
+        ([asked("a"), answered("b", "tool_use"), REPAIR, asked("d"), answered("e")], ["a"]),
+        ([asked("a"), noted("b"), asked("c"), answered("d")], []),
+        ([asked("a"), answered("b"), asked("c")], ["c"]),
+        ([tool_result("x"), asked("a"), answered("b")], []),
+    ],
+)
+def test_what_was_cut_stays_cut_when_others_come_after_it(said: list[Any], without: list[str]) -> None:
+    assert unanswered(said) == without
 
 
 def test_messages_are_what_people_said() -> None:

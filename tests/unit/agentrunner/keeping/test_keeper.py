@@ -7,7 +7,8 @@ import pytest
 
 from agentrunner.archive.errors import ArchiveError
 from agentrunner.keeping.files import METADATA, TranscriptFiles
-from agentrunner.keeping.keeper import CannotKeep, Found, Keeper, Keeping
+from agentrunner.keeping.found import Found
+from agentrunner.keeping.keeper import CannotKeep, Keeper, Keeping
 from agentrunner.keeping.ledger import Ledger
 from agentrunner.lines import Entry, digest, read_all
 from agentrunner.serving.places import SessionPlaces
@@ -122,6 +123,29 @@ async def test_a_turn_that_a_lost_pod_cut_is_found(on: Stage, store: FakeStore) 
     store.data = {None: [*TALK, asked("c"), answered("d", "tool_use"), tool_result("e")]}
     found = await on.find(transcript=KNOWN)
     assert (found.messages, found.cut) == (["a", "c"], "c")
+    assert found.doubtful == ("c",)
+
+
+@pytest.mark.requirement("H31")
+async def test_a_turn_that_was_announced_and_never_heard_of_again_is_doubtful(on: Stage, store: FakeStore) -> None:
+    store.data = {None: TALK, "agentsessions/begun": [{"type": "begun", "message": "x"}]}
+    found = await on.find(transcript=KNOWN)
+    assert (found.doubtful, found.cut, found.interrupted) == (("x",), None, True)
+
+
+@pytest.mark.parametrize("ended", ["a", "x"])
+async def test_a_turn_that_came_to_its_end_is_not_doubtful(on: Stage, store: FakeStore, ended: str) -> None:
+    note: Entry = {"type": "begun", "message": ended}
+    store.data = {None: TALK, "agentsessions/begun": [note], LEDGER: [Ledger(BILL, ended).entry()]}
+    found = await on.find(transcript=KNOWN)
+    assert (found.doubtful, found.interrupted) == ((), False)
+
+
+async def test_a_store_that_is_away_holds_no_turn_up(on: Stage, store: FakeStore) -> None:
+    await on.keeper.announce("x")
+    store.will("replace", Fault(StoreUnreachable("away")))
+    await on.keeper.announce("y")
+    assert store.has("agentsessions/begun") == [{"type": "begun", "message": "x"}]
 
 
 @pytest.mark.requirement("H30")

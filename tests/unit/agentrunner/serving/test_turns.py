@@ -56,6 +56,16 @@ def test_in_another_pod_what_was_answered_is_known_and_what_was_cut_is_refused(p
     assert turns.cut == message_uuid(SESSION, "cut")
 
 
+@pytest.mark.requirement("H31")
+def test_what_was_cut_long_ago_or_never_heard_of_is_not_said_to_be_done(path: Path) -> None:
+    turns = make(path)
+    uuids = {key: message_uuid(SESSION, key) for key in ("cut", "done", "unheard")}
+    turns.found([uuids["cut"], uuids["done"]], None, [uuids["cut"], uuids["unheard"]])
+    assert refused(turns, "cut") == refused(turns, "unheard") == "turn-interrupted"
+    assert say(turns, "done").state == "done"
+    assert turns.count == 2
+
+
 def test_messages_are_counted_on_from_the_transcript(path: Path) -> None:
     turns = make(path)
     turns.found(["a", "b", "c"], None)
