@@ -154,6 +154,11 @@ class Lab:
         """Return digests of all prompts in the last request of a session, in order."""
         return list(model_seen(self.terminal, self.api, str(session["metadata"]["uid"])).get("prompts", []))
 
+    def model_begun(self, session: Json) -> dict[str, int]:
+        """Return how often the model was first asked for an answer to each prompt of a session, by digest."""
+        begun: dict[str, int] = model_seen(self.terminal, self.api, str(session["metadata"]["uid"])).get("begun", {})
+        return begun
+
 
 def gated(command: str = "true", gate: str = "/tmp/go") -> Json:
     """Return a Bash step that waits until the test opens the gate, and then runs a command."""

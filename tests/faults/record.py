@@ -54,7 +54,7 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _entry(cells: Sequence[Cell]) -> str:
-    """Return hits without and with problems, like `20` or `19, 1 wrong`."""
+    """Return how many hits there were and how many cells were wrong, like `20` or `20, **1 wrong**`."""
     hit = [cell for cell in cells if cell.hit]
     wrong = sum(bool(cell.problems) for cell in cells)
     if not hit and not wrong:

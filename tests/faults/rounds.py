@@ -21,6 +21,7 @@ class Rounds:
     strike: Strike
     chance: random.Random
     stories: dict[str, Story] = field(default_factory=dict)
+    _doomed: set[str] = field(default_factory=set)
 
     async def play(self, moments: Sequence[Moment]) -> list[Cell]:
         """Bring sessions to their moments, strike, wait until they have gone on, and look at what became of them."""
@@ -42,15 +43,22 @@ class Rounds:
 
     async def _through(self, moment: Moment, story: Story, shared: "asyncio.Task[float]") -> Cell:
         """Do what the moment does while the fault strikes; all that the fault may do to it is to make it slow."""
-        own = asyncio.create_task(self._strike_own(story))
+        own, cut = asyncio.create_task(self._strike_own(story)), len(story.cut)
         problems: list[str] = []
         try:
             await moment.during(story)
         except Exception as error:
             problems.append(_told(error))
         ended = time.monotonic()
-        hit, struck = await own or await shared, max(await own, await shared)
-        return Cell(self.strike.name, moment.name, hit > 0, max(ended - struck, 0.0), problems)
+        if len(story.cut) > cut and not self.strike.cuts:
+            problems.append("a turn was cut")
+        hit = await own > 0 or (await shared > 0 and self._concerns(story))
+        struck = max(await own, await shared)
+        return Cell(self.strike.name, moment.name, hit, max(ended - struck, 0.0), problems)
+
+    def _concerns(self, story: Story) -> bool:
+        """Return whether a shared fault hit what the session stands on: its node, or what all of them use."""
+        return not self.strike.node or story.name in self._doomed
 
     async def _strike_own(self, story: Story) -> float:
         """Strike at a session's own pod, at a moment of its own; return when (monotonic), 0 if nothing was hit."""
@@ -65,9 +73,16 @@ class Rounds:
         if self.strike.shared is None:
             return 0.0
         await asyncio.sleep(self.chance.uniform(0, LONGEST))
+        if self.strike.node:
+            self._doomed = await asyncio.to_thread(self._on_doomed_node)
         at = time.monotonic()
         await asyncio.to_thread(self.strike.shared, self.arena)
         return at
+
+    def _on_doomed_node(self) -> set[str]:
+        """Return the sessions whose pod is on the node that is about to be struck."""
+        node = self.arena.doomed()
+        return {story.name for story in self.stories.values() if story.node() == node}
 
     async def _afterwards(self, story: Story) -> list[str]:
         """Go on with the session, and return what is wrong with it."""

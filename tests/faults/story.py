@@ -14,7 +14,7 @@ from e2e.stage import Stage
 from e2e.stores import Store
 from standin.conversation import digest
 
-PATIENCE = 300
+PATIENCE = 150
 """Seconds until a message of which nobody can say what became of it is a failure."""
 _SMALL = {"cpu": "1", "memory": "600Mi", "requests": {"cpu": "10m", "memory": "64Mi"}}
 
@@ -43,6 +43,12 @@ class Story:
         """Return its pod, or nothing while it has none."""
         found = self.stage.lab.api.get(SESSIONS, self.stage.lab.namespace, self.name)
         return str((found or {}).get("status", {}).get("host", {}).get("pod", ""))
+
+    def node(self) -> str:
+        """Return the node of its pod, or nothing while it has none."""
+        name = self.pod()
+        found = self.stage.lab.api.get(PODS, self.stage.lab.namespace, name) if name else None
+        return str((found or {}).get("spec", {}).get("nodeName", ""))
 
     def runs(self) -> bool:
         """Return whether its pod is there and its container runs: whether there is something to strike at."""
@@ -82,10 +88,11 @@ class Story:
 
     def _of_history(self) -> list[str]:
         session = self.stage.lab.session(self.name)
-        heard = Counter(self.stage.lab.model_heard(session))
-        lost = [one for one in self.acknowledged if not heard[one]]
-        twice = [one for one in (*self.acknowledged, *self.cut) if heard[one] > 1]
-        order = [one for one in self.stage.lab.model_heard(session) if one in self.acknowledged]
+        history, begun = self.stage.lab.model_heard(session), Counter(self.stage.lab.model_begun(session))
+        lost = [one for one in self.acknowledged if one not in history]
+        # Also one whose first run was lost with its pod, and is in no history.
+        twice = [one for one in (*self.acknowledged, *self.cut) if begun[one] > 1 or history.count(one) > 1]
+        order = [one for one in history if one in self.acknowledged]
         out = [f"{len(lost)} acknowledged turns lost"] if lost else []
         out += [f"{len(twice)} turns run twice"] if twice else []
         return out + (["turns out of order"] if not lost and not twice and order != self.acknowledged else [])

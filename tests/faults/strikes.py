@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from cluster.local.provider import LocalProvider
 from e2e.api import NODES, PODS, ApiError
-from e2e.gateway import pods as gateway_pods
 from e2e.killing import end_operator, kill_process
 from e2e.operator_pod import NAMESPACE
 from e2e.terminal import CommandFailed
@@ -20,13 +19,19 @@ DARK_SECONDS = 10
 
 @dataclass(frozen=True)
 class Strike:
-    """A fault: of one session's own pod, or of something that all sessions share."""
+    """A fault: of one session's own pod, or of something that all sessions share.
+
+    `local`: only where nodes are processes of this machine. `node`: it hits who is on that node. `cuts`: it may cut a
+    turn; where it may not, each turn has to come to its end.
+    """
 
     name: str
     slug: str
     own: Callable[[Arena, Story], bool] | None = None
     shared: Callable[[Arena], None] | None = None
     local: bool = False
+    node: bool = False
+    cuts: bool = True
 
 
 def _pod_deleted(arena: Arena, story: Story) -> bool:
@@ -88,9 +93,8 @@ def _directory_killed(arena: Arena) -> None:
 
 
 def _gateway_killed(arena: Arena, container: str) -> None:
-    """Kill the process of one gateway's container, of each gateway in its turn."""
-    names = gateway_pods(arena.api)
-    pod = arena.api.get(PODS, NAMESPACE, names[arena.struck % len(names)])
+    """Kill the process of a gateway's container: of the one through which everybody talks first."""
+    pod = arena.api.get(PODS, NAMESPACE, next(iter(arena.stage.gateway.urls)))
     assert pod is not None
     assert kill_process(arena.provider, pod, container), f"no process of {container} in {pod['metadata']['name']}"
 
@@ -128,11 +132,11 @@ STRIKES = (
     Strike("pod evicted", "pod-evicted", own=_pod_evicted),
     Strike("session host killed", "host-killed", own=_host_killed),
     Strike("CLI killed", "cli-killed", own=_cli_killed),
-    Strike("store killed", "store-killed", shared=_store_killed),
-    Strike("operator killed", "operator-killed", shared=_operator_killed),
-    Strike("Envoy of a gateway killed", "envoy-killed", shared=_envoy_killed),
-    Strike("directory of a gateway killed", "directory-killed", shared=_directory_killed),
-    Strike("node drained", "node-drained", shared=_drained),
-    Strike("kubelet killed", "kubelet-killed", shared=_kubelet_stopped, local=True),
-    Strike("node without power for a while", "power-cut", shared=_node_lost_power, local=True),
+    Strike("store killed", "store-killed", shared=_store_killed, cuts=False),
+    Strike("operator killed", "operator-killed", shared=_operator_killed, cuts=False),
+    Strike("Envoy of a gateway killed", "envoy-killed", shared=_envoy_killed, cuts=False),
+    Strike("directory of a gateway killed", "directory-killed", shared=_directory_killed, cuts=False),
+    Strike("node drained", "node-drained", shared=_drained, node=True),
+    Strike("kubelet killed", "kubelet-killed", shared=_kubelet_stopped, local=True, node=True, cuts=False),
+    Strike("node without power for a while", "power-cut", shared=_node_lost_power, local=True, node=True),
 )

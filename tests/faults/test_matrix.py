@@ -31,7 +31,8 @@ ROUNDS = int(os.environ.get("AGENTSESSIONS_FAULTS", size(1, 20)))
 CHOICE = os.environ.get("AGENTSESSIONS_MOMENTS", str(size(3, len(MOMENTS))))
 SEED = int(os.environ.get("AGENTSESSIONS_SEED", random.randrange(2**32)))
 FILE = os.environ.get("AGENTSESSIONS_FAULTS_FILE", "")
-SECONDS = 420
+AWAKE = ("streaming", "tool call", "idle")
+SECONDS = 600
 """Longest time of a round."""
 
 
@@ -39,8 +40,9 @@ def drawn(chance: random.Random) -> list[Moment]:
     """Return the moments of a round."""
     if not CHOICE.isdecimal():
         return [one for one in MOMENTS if one.name in CHOICE.split(",")]
-    some = chance.sample(MOMENTS, int(CHOICE))
-    return [one for one in MOMENTS if one in some]
+    # One at least in which there is a pod, so that no fault strikes at nothing.
+    some = {chance.choice(AWAKE), *chance.sample([one.name for one in MOMENTS], int(CHOICE))}
+    return [one for one in MOMENTS if one.name in some]
 
 
 @pytest.fixture(scope="module")
@@ -70,4 +72,4 @@ async def test_what_was_acknowledged_is_there_once_and_all_goes_on(arena: Arena,
     await asyncio.to_thread(arena.clear)
     print(record.table(cells, [one.name for one in MOMENTS]))
     assert [(cell.moment, cell.problems) for cell in cells if cell.problems] == []
-    assert any(cell.hit for cell in cells), "the fault never hit anything"
+    assert strike.node or any(cell.hit for cell in cells), "the fault never hit anything"

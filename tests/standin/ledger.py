@@ -12,13 +12,14 @@ from itertools import count
 
 @dataclass(slots=True)
 class SessionCount:
-    """What is known of one session's requests."""
+    """What is known of one session's requests; `begun`: how often each prompt was the last word, by its digest."""
 
     requests: int = 0
     errors: int = 0
     messages: int = 0
     answers: int = 0
     prompts: tuple[str, ...] = ()
+    begun: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -39,6 +40,8 @@ class Ledger:
         seen = self.sessions.setdefault(session, SessionCount())
         seen.requests += 1
         seen.messages, seen.answers, seen.prompts = messages, answers, prompts
+        if not answers and prompts:
+            seen.begun[prompts[-1]] = seen.begun.get(prompts[-1], 0) + 1
 
     def note_error(self, session: str) -> None:
         """Count one scripted error."""
