@@ -88,9 +88,12 @@ def namespaced(namespaces: Installation) -> Iterator[Installation]:
         _delete(manifests)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def crd() -> Iterator[None]:
-    """The kind of sessions as this checkout has it; a cluster that had none has it for as long as the tests run."""
+    """The kind of sessions as this checkout has it; a cluster that had none has none afterwards.
+
+    Not for the whole run: Helm installs nothing over what is not its own.
+    """
     made: helm.Manifest = yaml.safe_load((helm.ROOT / "crds" / f"{CRD}.yaml").read_text())
     found = kubectl.run("get", "crd", CRD, "--ignore-not-found", "--output", "json")
     if found:

@@ -123,7 +123,7 @@ def test_a_host_is_told_to_serve_and_has_its_drain_before_it_is_killed() -> None
 def test_hosts_start_side_by_side_and_are_replaced_one_by_one() -> None:
     spec = build()["spec"]
     assert spec["podManagementPolicy"] == "Parallel"
-    assert spec["updateStrategy"] == {"type": "RollingUpdate"}
+    assert spec["updateStrategy"] == {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}}
 
 
 def test_without_storage_nothing_of_a_host_lasts() -> None:

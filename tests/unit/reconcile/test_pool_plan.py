@@ -65,6 +65,21 @@ def test_hosts_that_are_ready_make_the_pool_ready() -> None:
     assert ready(plan((old,)))["Reconciling"] == ("True", "RollingOut")
 
 
+@pytest.mark.requirement("H30", "H36")
+def test_no_host_is_given_up_while_a_conversation_is_on_its_disk_only() -> None:
+    pool = AgentPool.model_validate(make_pool(replicas=1))
+    hosts = tuple(HostFacts(f"h-{n}", f"u{n}", "10.0.0.1", ready=True, template_hash="old") for n in range(3))
+    stateful_set = {"spec": {"replicas": 3}}
+    held = make_plan(PoolSeen(pool, hosts=hosts, stateful_set=stateful_set, not_durable=2), NOW, CONFIG)
+    *_, budget, made = held.children
+    assert (made["spec"]["replicas"], made["spec"]["updateStrategy"]["rollingUpdate"]) == (3, {"partition": 3})
+    assert budget["spec"]["maxUnavailable"] == 0
+    assert "2 conversations" in held.status.conditions[0].message
+    *_, budget, made = make_plan(PoolSeen(pool, hosts=hosts, stateful_set=stateful_set), NOW, CONFIG).children
+    assert (made["spec"]["replicas"], made["spec"]["updateStrategy"]["rollingUpdate"]) == (1, {"partition": 0})
+    assert budget["spec"]["maxUnavailable"] == 1
+
+
 def test_figures_alone_are_written_at_most_once_a_minute() -> None:
     pool = AgentPool.model_validate(make_pool())
     host = HostFacts("h-0", "u", "10.0.0.1", ready=True)

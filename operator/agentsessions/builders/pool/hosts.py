@@ -30,7 +30,7 @@ def hosts(
         "serviceName": stem(pool),
         "replicas": replicas,
         "podManagementPolicy": "Parallel",
-        "updateStrategy": {"type": "RollingUpdate"},
+        "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}},
         "selector": {"matchLabels": selector(pool)},
         "template": _template(pool, settings, size, secret, policy_label, config),
     }

@@ -21,11 +21,11 @@ def headless_service(pool: AgentPool) -> Json:
     }
 
 
-def disruption_budget(pool: AgentPool) -> Json:
-    """Return the bound: node drains and the like take one host at a time."""
+def disruption_budget(pool: AgentPool, unavailable: int = 1) -> Json:
+    """Return the bound: node drains and the like take one host at a time, or none."""
     return {
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
         "metadata": child_metadata(pool, stem(pool)),
-        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": selector(pool)}},
+        "spec": {"maxUnavailable": unavailable, "selector": {"matchLabels": selector(pool)}},
     }

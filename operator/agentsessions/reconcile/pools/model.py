@@ -16,6 +16,7 @@ class PoolSeen:
     """The pool's template, StatefulSet and hosts as the API server has them, and the sessions on each host.
 
     `loads` counts sessions by pod name, `waiting` those without a host, `heard` are hosts that tell of theirs.
+    `not_durable` counts sessions whose conversation is not in its store: until it is, no host is given up on purpose.
     `trouble` is what keeps a host from starting.
     `written` is when figures were last written to status.
     """
@@ -28,6 +29,7 @@ class PoolSeen:
     hosts: Sequence[HostFacts] = ()
     loads: Mapping[str, int] = field(default_factory=dict)
     waiting: int = 0
+    not_durable: int = 0
     heard: frozenset[str] = frozenset()
     trouble: Diagnosis | None = None
     written: datetime | None = None

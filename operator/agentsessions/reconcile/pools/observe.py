@@ -1,5 +1,6 @@
 """Reads what is around a pool, live; the sessions on its hosts from what hosts and watches have told."""
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from pydantic import ValidationError
@@ -7,10 +8,11 @@ from pydantic import ValidationError
 from agentsessions.api.names import LABEL_POOL_UID
 from agentsessions.api.pool import AgentPool
 from agentsessions.builders.pool.meta import stem
+from agentsessions.hosts.views import HostView
 from agentsessions.kube.client import Kube
 from agentsessions.kube.paths import CORE_EVENTS, PODS, POOLS, STATEFUL_SETS
 from agentsessions.policies.facts import pod_facts
-from agentsessions.policies.hosts import host_facts
+from agentsessions.policies.hosts import HostFacts, host_facts
 from agentsessions.policies.startup import Diagnosis, PodWarning, diagnose, needs_events
 from agentsessions.reconcile.longrunning.driver import LongRunning
 from agentsessions.reconcile.observe import read_template
@@ -47,10 +49,18 @@ async def observe(
         hosts=tuple(hosts),
         loads=lasting.occupancy.loads("", pool.key, hosts, lasting.streams.hosts()),
         heard=frozenset(view.address.pod for view in lasting.streams.hosts() if view.connected and view.heard),
+        not_durable=_not_durable(hosts, lasting.streams.hosts()),
         waiting=len(lasting.occupancy.waiting(*pool.key)),
         trouble=await _trouble(owned, kube, key[0], now),
         written=written,
     )
+
+
+def _not_durable(hosts: Iterable[HostFacts], views: Iterable[HostView]) -> int:
+    """Return how many sessions on these hosts are not in their store."""
+    ours = {host.uid for host in hosts}
+    told = [one for view in views if view.address.uid in ours for one in view.sessions.values()]
+    return sum(one.durable is False for one in told)
 
 
 async def _trouble(bodies: list[dict[str, object]], kube: Kube, namespace: str, now: datetime) -> Diagnosis | None:

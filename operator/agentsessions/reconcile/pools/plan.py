@@ -69,7 +69,18 @@ def _children(
     secret = host_secret(pool, settings, size, config)
     name = secret["metadata"]["name"]
     made = hosts(pool, settings, size, count, name, policy_label(policy), config)
-    return policy, secret, headless_service(pool), disruption_budget(pool), made
+    budget = disruption_budget(pool)
+    if seen.not_durable:
+        made, budget = _held(seen, made), disruption_budget(pool, unavailable=0)
+    return policy, secret, headless_service(pool), budget, made
+
+
+def _held(seen: PoolSeen, made: Json) -> Json:
+    """Return the StatefulSet that gives no host up on purpose: what is on their disks is nowhere else."""
+    present = int((seen.stateful_set or {}).get("spec", {}).get("replicas", 0))
+    count = max(made["spec"]["replicas"], present)
+    rolling = {"type": "RollingUpdate", "rollingUpdate": {"partition": count}}
+    return made | {"spec": made["spec"] | {"replicas": count, "updateStrategy": rolling}}
 
 
 def _status(seen: PoolSeen, size: HostSize, scaled: Scale, made: Json, now: datetime) -> AgentPoolStatus:

@@ -35,6 +35,9 @@ def _standing(seen: PoolSeen, status: AgentPoolStatus) -> tuple[State, str, str]
     wanted, ready = status.desired_replicas, status.ready_replicas
     if seen.trouble is not None and ready < wanted:
         return seen.trouble.state, seen.trouble.reason, seen.trouble.message
+    if seen.not_durable and (status.updated_replicas < status.replicas or status.replicas > wanted):
+        text = f"{seen.not_durable} conversations are not in the session store yet: no host is given up until then."
+        return State.PROGRESSING, Reason.ROLLING_OUT, text
     if status.updated_replicas < min(wanted, status.replicas):
         return State.PROGRESSING, Reason.ROLLING_OUT, "Hosts are replaced one by one; each finishes its turns first."
     if ready == 0 and wanted > 0:
