@@ -32,6 +32,7 @@ _ORDER = (
     "test_longrunning",
     "test_ring",
     "test_hybrid",
+    "test_hybrid_stores",
     "test_forgotten",
     "test_wake_progress",
     "test_healing",
