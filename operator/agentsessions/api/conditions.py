@@ -87,7 +87,6 @@ WOKEN_IN_VAIN = frozenset(
         Reason.TRANSCRIPT_DIVERGED,
         Reason.STORE_REFUSED,
         Reason.ARCHIVE_FAILED,
-        Reason.FORK_SOURCE_NOT_FOUND,
         Reason.ACTIVATION_REFUSED,
     }
 )

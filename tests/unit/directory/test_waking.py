@@ -181,7 +181,10 @@ async def test_one_that_was_woken_in_vain_and_has_no_pod_is_tried_again_by_a_mes
 
 
 @pytest.mark.requirement("H12", "H30")
-@pytest.mark.parametrize("change", [{"reason": "StoreRequired"}, {"reason": "TranscriptMissing", "pod": "nap-0"}])
+@pytest.mark.parametrize(
+    "change",
+    [{"reason": "StoreRequired"}, {"reason": "ForkSourceNotFound"}, {"reason": "TranscriptMissing", "pod": "nap-0"}],
+)
 async def test_one_that_no_message_can_help_is_not_woken(change: Json) -> None:
     stage = Sleeping(config=DirectoryConfig(hold_seconds=30))
     stage.world.session(KEY, asleep(stalled=True, **change))
