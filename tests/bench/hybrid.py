@@ -1,6 +1,7 @@
 """`python -m bench.hybrid`: how long sessions take to wake and to fall asleep, by store and length; prints Markdown."""
 
 import asyncio
+import json
 import secrets
 import sys
 import time
@@ -77,7 +78,9 @@ def _of_store(lab: Lab, store: Store, base: str, token: str) -> Json:
             seconds.append(asyncio.run(_first_word(client)))
             _asleep(lab, name)
         rows.append({"turns": turns, "bytes": long["bytes"], "p50": percentile(seconds, 0.5), "max": max(seconds)})
-    return {"store": store.kind.type, "cold": cold, "rows": rows, "sleep": _put_away(lab, client, name)}
+    found = {"store": store.kind.type, "cold": cold, "rows": rows, "sleep": _put_away(lab, client, name)}
+    _say(json.dumps(found))  # of a run that is ended early, this is what it came to
+    return found
 
 
 async def _first_word(client: Client) -> float:
