@@ -95,10 +95,13 @@ def start_agents(machine: Machine, item: Node) -> None:
     known = machine.api.heartbeat(item.name)
     agents = node.agents(machine.settings, item, machine.programs)
     fresh = not machine.processes.running(agents[0].name)
-    for agent in agents:
-        machine.processes.start(agent.name, [*machine.inside(item), *agent.command], group, agent.env)
+
+    def start() -> None:
+        for agent in agents:
+            machine.processes.start(agent.name, [*machine.inside(item), *agent.command], group, agent.env)
 
     def ready() -> bool:
+        start()  # a kubelet ends when containerd answers and is not quite there yet
         # What is known from before says nothing: the API server notices only after a while that a node is gone.
         heard = not fresh or machine.api.heartbeat(item.name) != known
         return heard and item.name in machine.api.ready_nodes()
