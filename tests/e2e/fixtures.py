@@ -19,6 +19,7 @@ from e2e.diagnosis import diagnose
 from e2e.gateway import Gateway, reached
 from e2e.lab import Lab, Labs
 from e2e.operator_pod import Operator
+from e2e.stage import Stage
 from e2e.terminal import Terminal
 from e2e.witness import Witness
 
@@ -126,6 +127,13 @@ def labs(
                 _delete(api, name)
 
     return opened
+
+
+@pytest.fixture(scope="module")
+def stage(labs: Labs, gateway: Gateway) -> Iterator[Stage]:
+    """A namespace with somebody in it who may talk; modules that need a pool or more have a stage of their own."""
+    with labs() as lab:
+        yield Stage.built(lab, gateway)
 
 
 @pytest.fixture

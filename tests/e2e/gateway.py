@@ -166,14 +166,18 @@ def pods(api: Api) -> list[str]:
     )
 
 
+def ways(api: Api, terminal: Terminal, stack: ExitStack) -> dict[str, str]:
+    """Open a way to each gateway, for as long as the stack is; return their URLs by pod."""
+    names = pods(api)
+    assert names, "no gateway is ready"
+    return {name: stack.enter_context(forwarded(terminal, NAMESPACE, name, 8080)) for name in names}
+
+
 @contextmanager
 def reached(api: Api, terminal: Terminal) -> Iterator[Gateway]:
-    """Open a way to each gateway."""
+    """Return the gateways, with a way to each."""
     with ExitStack() as stack:
-        names = pods(api)
-        assert names, "no gateway is ready"
-        urls = {name: stack.enter_context(forwarded(terminal, NAMESPACE, name, 8080)) for name in names}
-        yield Gateway(api, terminal, urls)
+        yield Gateway(api, terminal, ways(api, terminal, stack))
 
 
 def key_id(terminal: Terminal, host: Json) -> str:

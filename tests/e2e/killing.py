@@ -14,11 +14,21 @@ from e2e.operator_pod import NAMESPACE, Operator
 def end_operator(operator: Operator, api: Api, provider: Provider) -> str:
     """End the operator at once and return how: a pod's process is killed once, so that no restart is held back."""
     pod = operator.pod()
-    died = any(status.get("restartCount") for status in pod["status"].get("containerStatuses", []))
-    if not died and kill_process(provider, pod):
+    if not has_died(pod) and kill_process(provider, pod):
         return "SIGKILL"
     api.delete(PODS, NAMESPACE, pod["metadata"]["name"], gracePeriodSeconds=0)
     return "force"
+
+
+def has_died(pod: Json) -> bool:
+    """Return whether a container of the pod has been restarted: the next restart would be held back."""
+    return any(status.get("restartCount") for status in pod["status"].get("containerStatuses", []))
+
+
+def evict(api: Api, namespace: str, pod: str) -> None:
+    """Ask for the eviction of a pod as `kubectl drain` does; ApiError if it is gone, or may not be disrupted."""
+    body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": namespace}}
+    api.request("POST", f"{PODS.path(namespace, pod)}/eviction", body=body)
 
 
 def kill_process(

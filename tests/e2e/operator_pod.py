@@ -72,14 +72,14 @@ class Operator:
         """Return the log as JSON; a line that is none fails."""
         return [json.loads(line) for line in self.log().splitlines()]
 
-    def fetch(self, path: str) -> str:
-        """Return a page of its HTTP server, asked from inside its pod."""
-        name = str(self.pod()["metadata"]["name"])
+    def fetch(self, path: str, pod: str = "") -> str:
+        """Return a page of its HTTP server, asked from inside its pod; `pod` names one of several replicas."""
+        name = pod or str(self.pod()["metadata"]["name"])
         return self.terminal.execute(NAMESPACE, name, "python", "-c", _FETCH, path)
 
-    def metrics(self) -> list[Sample]:
-        """Return its metrics."""
-        return parse_metrics(self.fetch("/metrics"))
+    def metrics(self, pod: str = "") -> list[Sample]:
+        """Return its metrics, or those of one of several replicas."""
+        return parse_metrics(self.fetch("/metrics", pod))
 
     def refusals(self) -> list[Sample]:
         """Return the counts of its requests that were forbidden."""

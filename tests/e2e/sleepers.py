@@ -31,6 +31,15 @@ def is_ready(session: Json) -> bool:
     return condition(session, "Ready").get("status") == "True"
 
 
+async def until_durable(stage: Stage, name: str, value: str) -> Json:
+    """Wait until TranscriptDurable of a session is "True" or "False"."""
+
+    def holds(session: Json) -> bool:
+        return bool(condition(session, "TranscriptDurable").get("status") == value)
+
+    return await asyncio.to_thread(stage.lab.until, name, holds, f"TranscriptDurable={value}")
+
+
 def pods_of(stage: Stage, session: Json) -> list[str]:
     """Return the names of a session's pods."""
     return [str(pod["metadata"]["name"]) for pod in stage.lab.pods(session)]

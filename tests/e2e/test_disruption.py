@@ -5,14 +5,9 @@ from collections.abc import Callable
 import pytest
 
 from e2e.api import PODS, Api, condition
+from e2e.killing import evict
 from e2e.lab import Lab, gated
 from e2e.manifests import say
-
-
-def _evict(api: Api, namespace: str, pod: str) -> None:
-    """Ask for the eviction of a pod as `kubectl drain` does."""
-    body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": namespace}}
-    api.request("POST", f"{PODS.path(namespace, pod)}/eviction", body=body)
 
 
 def _delete(api: Api, namespace: str, pod: str) -> None:
@@ -24,7 +19,7 @@ def _delete(api: Api, namespace: str, pod: str) -> None:
 @pytest.mark.parametrize(
     ("take_away", "reason"),
     [
-        pytest.param(_evict, "Evicted", id="drained"),
+        pytest.param(evict, "Evicted", id="drained"),
         pytest.param(_delete, "Interrupted", id="deleted"),
     ],
 )

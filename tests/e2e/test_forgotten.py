@@ -1,14 +1,13 @@
 """`onDelete: Delete`: what a session has stored goes with it, out of every store; and no deletion waits for ever."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
 
 from e2e import manifests
 from e2e.api import NAMESPACES, SESSIONS, ApiError, Json
-from e2e.gateway import Gateway
 from e2e.lab import Lab, Labs
 from e2e.operator_pod import NAMESPACE as SYSTEM
 from e2e.stage import Stage
@@ -20,13 +19,6 @@ FINALIZER = "agentsessions.dev/stored-conversation"
 DELETE = {"onDelete": "Delete"}
 SECONDS = 100
 """How long kubectl waits; a deletion that is given up takes 150."""
-
-
-@pytest.fixture(scope="module")
-def stage(labs: Labs, gateway: Gateway) -> Iterator[Stage]:
-    """A namespace with somebody in it who may talk."""
-    with labs() as lab:
-        yield Stage.built(lab, gateway)
 
 
 async def said_once(stage: Stage, name: str, store: Json, **spec: object) -> Json:

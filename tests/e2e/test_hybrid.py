@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from decimal import Decimal
 from itertools import pairwise
 
@@ -12,8 +12,8 @@ import pytest
 
 from e2e import manifests
 from e2e.api import PODS, SESSIONS, condition
-from e2e.gateway import Gateway, said
-from e2e.lab import Lab, Labs
+from e2e.gateway import said
+from e2e.lab import Lab
 from e2e.sizes import size
 from e2e.sleepers import pods_of, priced, slept, told
 from e2e.stage import Stage
@@ -30,13 +30,6 @@ STORES = [
 
 CROWD = 20
 SLEEPERS, ACTIVE = size(60, 200), size(4, 10)
-
-
-@pytest.fixture(scope="module")
-def stage(labs: Labs, gateway: Gateway) -> Iterator[Stage]:
-    """A namespace with somebody in it who may talk."""
-    with labs() as lab:
-        yield Stage.built(lab, gateway)
 
 
 @pytest.mark.timeout(900)

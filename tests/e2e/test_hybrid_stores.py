@@ -1,26 +1,18 @@
 """Hybrid sessions whose store fails, forgets or is shared, or whose pod is lost: never blank, never mixed."""
 
 import asyncio
-from collections.abc import Iterator
 
 import pytest
 
 from e2e import manifests
 from e2e.api import PODS, SESSIONS, condition
-from e2e.gateway import Gateway, said
+from e2e.gateway import said
 from e2e.lab import Labs
 from e2e.sizes import size
-from e2e.sleepers import is_ready, slept, told
+from e2e.sleepers import is_ready, slept, told, until_durable
 from e2e.stage import Stage
 from e2e.stores import redis_store
 from standin.conversation import digest
-
-
-@pytest.fixture(scope="module")
-def stage(labs: Labs, gateway: Gateway) -> Iterator[Stage]:
-    """A namespace with somebody in it who may talk."""
-    with labs() as lab:
-        yield Stage.built(lab, gateway)
 
 
 @pytest.mark.timeout(600)
@@ -97,21 +89,11 @@ async def test_a_store_that_is_down_for_a_while_costs_nothing_but_time(stage: St
         events = await client.say_text(told(1))
         assert said(events) == ["answer 1"]
         assert events[-1].data == {"transcriptDurable": False}
-        behind = await asyncio.to_thread(
-            stage.lab.until,
-            "patient",
-            lambda s: condition(s, "TranscriptDurable").get("status") == "False",
-            "TranscriptDurable=False",
-        )
+        behind = await until_durable(stage, "patient", "False")
         assert condition(behind, "TranscriptDurable")["reason"] == "StoreUnreachable"
         await asyncio.sleep(size(20, 60))
         assert condition(stage.lab.session("patient"), "Ready")["reason"] == "Running"
-    await asyncio.to_thread(
-        stage.lab.until,
-        "patient",
-        lambda s: condition(s, "TranscriptDurable").get("status") == "True",
-        "TranscriptDurable=True",
-    )
+    await until_durable(stage, "patient", "True")
     await asyncio.to_thread(stage.asleep, "patient")
     await client.say_text(told(2))
     heard = stage.lab.model_heard(stage.lab.session("patient"))

@@ -14,11 +14,9 @@ from e2e.api import LEASES, PODS, Json
 from e2e.killing import kill_process
 from e2e.lab import Lab, Labs
 from e2e.manifests import say
-from e2e.operator_pod import NAMESPACE, RELEASE, Operator, is_ready, parse_metrics
+from e2e.operator_pod import NAMESPACE, RELEASE, Operator, is_ready
 from e2e.terminal import Terminal
 from e2e.waiting import eventually, wait_for
-
-_METRICS = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8080/metrics').read().decode())"
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class Pair:
 
     def leader(self) -> str:
         """Return the pod that has the Lease; nothing while nobody has."""
-        return str(self.lease().get("holderIdentity", "")).partition("_")[0]
+        return _holder({"spec": self.lease()})
 
     def pod(self, name: str) -> Json:
         """Return a replica's pod."""
@@ -47,24 +45,15 @@ class Pair:
 
     def leading(self) -> dict[str, float]:
         """Return what each replica says of itself: 1 if it leads."""
-        names = [pod["metadata"]["name"] for pod in self.lab.operator.pods()]
-        pages = {name: self.lab.terminal.execute(NAMESPACE, name, "python", "-c", _METRICS) for name in names}
-        return {
-            name: one.value
-            for name, page in pages.items()
-            for one in parse_metrics(page)
-            if one.name == "agentsessions_leader"
-        }
+        operator = self.lab.operator
+        names = [pod["metadata"]["name"] for pod in operator.pods()]
+        samples = [(name, one) for name in names for one in operator.metrics(name)]
+        return {name: one.value for name, one in samples if one.name == "agentsessions_leader"}
 
     def until_followed(self, old: str) -> float:
         """Wait until another pod than `old` leads; return how long that took in seconds."""
         began = time.monotonic()
-
-        def is_anothers(lease: Json | None) -> bool:
-            holder = str((lease or {}).get("spec", {}).get("holderIdentity", "")).partition("_")[0]
-            return holder not in ("", old)
-
-        wait_for(self.lab.api, LEASES, NAMESPACE, RELEASE, is_anothers, "another leader")
+        wait_for(self.lab.api, LEASES, NAMESPACE, RELEASE, lambda one: _holder(one) not in ("", old), "another leader")
         return time.monotonic() - began
 
     def until_whole(self) -> None:
@@ -121,6 +110,10 @@ def test_a_leader_is_followed_and_no_session_is_the_worse_for_it(pair: Pair, end
 
 
 _SIGNALS = {"killed": signal.SIGKILL, "frozen": signal.SIGSTOP}
+
+
+def _holder(lease: Json | None) -> str:
+    return str((lease or {}).get("spec", {}).get("holderIdentity", "")).partition("_")[0]
 
 
 def _restarts(pod: Json | None) -> int:

@@ -1,24 +1,15 @@
 """A client that asks for it is told how its session wakes; nobody else notices anything."""
 
 import asyncio
-from collections.abc import Iterator
 
 import pytest
 
 from e2e import manifests
-from e2e.gateway import Client, Event, Gateway, read_events, said
-from e2e.lab import Labs
+from e2e.gateway import Client, Event, read_events, said
 from e2e.stage import Stage
 from e2e.stores import redis_store
 
 WISH = {"X-Agentsessions-Progress": "stream"}
-
-
-@pytest.fixture(scope="module")
-def stage(labs: Labs, gateway: Gateway) -> Iterator[Stage]:
-    """A namespace with somebody in it who may talk, and a store."""
-    with labs() as lab:
-        yield Stage.built(lab, gateway)
 
 
 def dozer(stage: Stage, name: str) -> Client:

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 import cluster
 from e2e import manifests
 from e2e.api import DEPLOYMENTS, NODES, PODS, SESSIONS, Api
-from e2e.forwarding import forwarded
-from e2e.gateway import pods
+from e2e.gateway import ways
 from e2e.lab import Lab
 from e2e.operator_pod import NAMESPACE, is_rolled_out
 from e2e.stage import Stage
@@ -20,13 +19,12 @@ _GATEWAY = "agentsessions-gateway"
 
 @dataclass
 class Arena:
-    """A namespace with somebody who talks, a store, and the cluster. `struck` counts faults, `made` sessions."""
+    """A namespace with somebody who talks, a store, and the cluster. `made` counts sessions."""
 
     stage: Stage
     provider: cluster.Provider
     store: Store
     ways: ExitStack
-    struck: int = 0
     made: int = field(default=0, init=False)
 
     @property
@@ -56,7 +54,6 @@ class Arena:
 
     def heal(self) -> None:
         """Give cordoned nodes back, wait until operator, store and gateways are whole, and open new ways to these."""
-        self.struck += 1
         for node in self.provider.nodes():
             self.api.patch(NODES, None, node, {"spec": {"unschedulable": None}})
         self.lab.operator.wait_ready()
@@ -67,6 +64,6 @@ class Arena:
     def open(self) -> None:
         """Open a way to each gateway, in place of those that there were."""
         self.ways.close()
-        terminal, urls = self.lab.terminal, self.stage.gateway.urls
+        urls = self.stage.gateway.urls
         urls.clear()
-        urls |= {pod: self.ways.enter_context(forwarded(terminal, NAMESPACE, pod, 8080)) for pod in pods(self.api)}
+        urls |= ways(self.api, self.lab.terminal, self.ways)

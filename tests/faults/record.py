@@ -44,12 +44,10 @@ def table(cells: Sequence[Cell], moments: Sequence[str]) -> str:
         by[cell.strike][cell.moment].append(cell)
     rows = [[strike, *(_entry(of[moment]) for moment in moments), _longest(of.values())] for strike, of in by.items()]
     head = ["fault", *moments, "longest"]
-    return "\n".join(_line(row) for row in (head, ["---"] * len(head), *rows)) + "\n"
+    return "\n".join([_line(head), "|---" * len(head) + "|", *map(_line, rows)]) + "\n"
 
 
 def _line(cells: Sequence[str]) -> str:
-    if set(cells) == {"---"}:
-        return f"|{'|'.join(cells)}|"
     return f"| {' | '.join(cells)} |"
 
 

@@ -46,15 +46,11 @@ class Story:
 
     def node(self) -> str:
         """Return the node of its pod, or nothing while it has none."""
-        name = self.pod()
-        found = self.stage.lab.api.get(PODS, self.stage.lab.namespace, name) if name else None
-        return str((found or {}).get("spec", {}).get("nodeName", ""))
+        return str(self._pod_body().get("spec", {}).get("nodeName", ""))
 
     def runs(self) -> bool:
         """Return whether its pod is there and its container runs: whether there is something to strike at."""
-        name = self.pod()
-        found = self.stage.lab.api.get(PODS, self.stage.lab.namespace, name) if name else None
-        states = [one["state"] for one in (found or {}).get("status", {}).get("containerStatuses", [])]
+        states = [one["state"] for one in self._pod_body().get("status", {}).get("containerStatuses", [])]
         return any("running" in state for state in states)
 
     def suspend(self) -> None:
@@ -98,12 +94,15 @@ class Story:
         return out + (["turns out of order"] if not lost and not twice and order != self.acknowledged else [])
 
     def _after_deletion(self) -> list[str]:
-        pods = self.stage.lab.api.list(
-            PODS, self.stage.lab.namespace, labelSelector=f"agentsessions.dev/session-uid={self.uid}"
-        )
+        pods = self.stage.lab.pods({"metadata": {"uid": self.uid}})
         left = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
         out = [f"{len(left)} pods left over"] if left else []
         return out + (["its conversation is still stored"] if self.store.mentions(self.uid) else [])
+
+    def _pod_body(self) -> Json:
+        """Return its pod as the API server has it; empty while it has none."""
+        name = self.pod()
+        return (name and self.stage.lab.api.get(PODS, self.stage.lab.namespace, name)) or {}
 
     def _patch(self, suspended: bool | None) -> None:
         self.stage.lab.api.patch(SESSIONS, self.stage.lab.namespace, self.name, {"spec": {"suspended": suspended}})

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from cluster.local.provider import LocalProvider
 from e2e.api import NODES, PODS, ApiError
-from e2e.killing import end_operator, kill_process
+from e2e.killing import end_operator, evict, has_died, kill_process
 from e2e.operator_pod import NAMESPACE
 from e2e.terminal import CommandFailed
 from faults.arena import Arena
@@ -48,11 +48,9 @@ def _pod_evicted(arena: Arena, story: Story) -> bool:
 
 
 def _evict(arena: Arena, pod: str) -> bool:
-    """Evict a pod by the API, as `kubectl drain` does; False if it is gone already, or may not be disrupted."""
-    namespace = arena.lab.namespace
-    body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": namespace}}
+    """Evict a pod; False if it is gone already, or may not be disrupted."""
     try:
-        arena.api.request("POST", f"{PODS.path(namespace, pod)}/eviction", body=body)
+        evict(arena.api, arena.lab.namespace, pod)
     except ApiError:
         return False
     return True
@@ -100,8 +98,8 @@ def _gateway_killed(arena: Arena, container: str) -> None:
     pod = arena.api.get(PODS, NAMESPACE, next(iter(arena.stage.gateway.urls)))
     assert pod is not None
     name = pod["metadata"]["name"]
-    if any(one.get("restartCount") for one in pod["status"].get("containerStatuses", [])):
-        arena.api.delete(PODS, NAMESPACE, name, gracePeriodSeconds=0)  # another death would hold its restart back
+    if has_died(pod):
+        arena.api.delete(PODS, NAMESPACE, name, gracePeriodSeconds=0)
         return
     assert kill_process(arena.provider, pod, container), f"no process of {container} in {name}"
 

@@ -201,10 +201,10 @@ def _followed(around: Around, pod: HostFacts, now: datetime, config: OperatorCon
     after = as_told(around, before, pod, news, now) if news else _running(around, before, pod, now)
     after = after.model_copy(update={"endpoint": endpoint(around.session, config)})
     status, wait = paced(before, after, around.written, now)
-    return Step(status, not_durable(before, status), wait)
+    return Step(status, _not_durable(before, status), wait)
 
 
-def not_durable(before: AgentSessionStatus, after: AgentSessionStatus) -> tuple[Notice, ...]:
+def _not_durable(before: AgentSessionStatus, after: AgentSessionStatus) -> tuple[Notice, ...]:
     """Return the event that tells that a transcript is not safe in the store any more."""
     known, found = before.condition(ConditionType.TRANSCRIPT_DURABLE), after.condition(ConditionType.TRANSCRIPT_DURABLE)
     if found is None or found.status != "False" or (known is not None and known.status == "False"):

@@ -53,11 +53,16 @@ def replicas(seen: PoolSeen, size: HostSize, now: datetime) -> Scale:
     rule, spec = seen.pool.spec.autoscaling, seen.pool.spec
     if rule is None:
         return Scale(spec.replicas)
-    present = int((seen.stateful_set or {}).get("spec", {}).get("replicas", rule.min_replicas))
+    present = _present(seen, rule.min_replicas)
     # Of a host that serves and does not tell, nobody knows what it holds.
     known = [host for host in seen.hosts if host.name in seen.heard or not host.ready]
     loads = {host.ordinal: seen.loads.get(host.name, 0) for host in known}
     return scale(rule, present, loads, seen.waiting, size.sessions, seen.pool.status.fewer_since, now)
+
+
+def _present(seen: PoolSeen, otherwise: int) -> int:
+    """Return how many hosts the StatefulSet asks for, or what to take it for while there is none."""
+    return int((seen.stateful_set or {}).get("spec", {}).get("replicas", otherwise))
 
 
 def _children(
@@ -77,8 +82,7 @@ def _children(
 
 def _held(seen: PoolSeen, made: Json) -> Json:
     """Return the StatefulSet that gives no host up on purpose: what is on their disks is nowhere else."""
-    present = int((seen.stateful_set or {}).get("spec", {}).get("replicas", 0))
-    count = max(made["spec"]["replicas"], present)
+    count = max(made["spec"]["replicas"], _present(seen, 0))
     rolling = {"type": "RollingUpdate", "rollingUpdate": {"partition": count}}
     return made | {"spec": made["spec"] | {"replicas": count, "updateStrategy": rolling}}
 
