@@ -46,6 +46,12 @@ class Kept:
         found = list(self.store.glob(f"keys/*/{session_id}.jsonl"))
         return [json.loads(line) for path in found for line in path.read_text().splitlines()]
 
+    async def in_a_tool(self, talk: Talk, gate: Path) -> None:
+        """Wait until a tool made its file, and the store has the call; the prompt alone names the command, too."""
+        async with asyncio.timeout(60):
+            while '"tool_use"' not in json.dumps(self.entries(talk.session_id)) or not begun(gate):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+
     async def another_pod(self) -> None:
         """Lose the pod with its disk, and start the next."""
         await self.host.vanish()
@@ -60,6 +66,11 @@ async def kept(tmp_path: Path, model: Model) -> AsyncIterator[Kept]:
         yield found
     finally:
         await found.host.destroy()
+
+
+def begun(gate: Path) -> bool:
+    """Say whether a tool made its file."""
+    return gate.exists()
 
 
 def said(model: Model) -> str:
@@ -137,9 +148,7 @@ async def test_a_cut_turn_is_reported_and_its_message_never_sent_twice(kept: Kep
     gate = kept.store / "gate"
     wait = script({"tool": "Bash", "input": {"command": f"touch {gate}; sleep 600"}})
     cut = asyncio.create_task(talk.say(wait, **{"Idempotency-Key": "two"}))
-    async with asyncio.timeout(60):
-        while not gate.exists() or "sleep 600" not in json.dumps(kept.entries(talk.session_id)):  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
+    await kept.in_a_tool(talk, gate)
     await kept.another_pod()
     with pytest.raises(Exception):  # noqa: B017, PT011 - however the client's library puts it
         await cut
@@ -192,9 +201,7 @@ async def test_a_cut_turn_goes_on_by_itself_where_that_is_asked_for(kept: Kept) 
     gate = kept.store / "gate"
     wait = script({"tool": "Bash", "input": {"command": f"touch {gate}; sleep 600"}}, {"text": "went on"})
     cut = asyncio.create_task(talk.say(wait))
-    async with asyncio.timeout(60):
-        while not gate.exists() or "sleep 600" not in json.dumps(kept.entries(talk.session_id)):  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
+    await kept.in_a_tool(talk, gate)
     await kept.another_pod()
     with pytest.raises(Exception):  # noqa: B017, PT011
         await cut
