@@ -101,12 +101,13 @@ def test_a_leader_is_followed_and_no_session_is_the_worse_for_it(pair: Pair, end
     if end == "frozen":
         kill_process(pair.provider, pair.pod(old), sign=signal.SIGCONT)
     assert pair.lab.succeeded(name)["status"]["restarts"] == 0
-    assert pair.lease()["leaseTransitions"] == before + 1
+    assert pair.lease()["leaseTransitions"] > before
     if end == "frozen":
         wait_for(pair.lab.api, PODS, NAMESPACE, old, lambda pod: _restarts(pod) > restarts, "its end and new beginning")
         assert _exit_code(pair.pod(old)) == 1
     pair.until_whole()
-    assert sum(eventually(pair.leading, lambda all_: len(all_) == 2, "two replicas").values()) == 1
+    # A leader that a busy machine kept from renewing is followed in its turn: for moments nobody leads.
+    eventually(pair.leading, lambda all_: sorted(all_.values()) == [0, 1], "one leader of two")
 
 
 _SIGNALS = {"killed": signal.SIGKILL, "frozen": signal.SIGSTOP}
