@@ -74,8 +74,9 @@ def texts(seen: list[Event]) -> list[str]:
 class Host:
     """One host's volume, and the processes that come and go on it."""
 
-    def __init__(self, folder: Path, base_url: str, **document: Any) -> None:
+    def __init__(self, folder: Path, base_url: str, *, seen_as: Path | None = None, **document: Any) -> None:
         self.folder = folder
+        self.seen_as = seen_as or folder
         self.plane = ControlPlane(str(uuid4()))
         self.port = _free_port()
         self.document: Json = {
@@ -87,23 +88,23 @@ class Host:
         } | document
         for name in ("session", "state", "workspace", "tmp"):
             (folder / name).mkdir()
-        self.environment = self._environment(base_url)
+        self.environment = self._environment(base_url, self.seen_as)
         self.http: aiohttp.ClientSession | None = None
         self.process: Process | None = None
         self.log: list[Json] = []
         self._reader: asyncio.Task[None] | None = None
 
-    def _environment(self, base_url: str) -> dict[str, str]:
+    def _environment(self, base_url: str, folder: Path) -> dict[str, str]:
         return {
             "PATH": os.environ["PATH"],
-            "HOME": str(self.folder / "tmp" / "home"),
-            "TMPDIR": str(self.folder / "tmp"),
+            "HOME": str(folder / "tmp" / "home"),
+            "TMPDIR": str(folder / "tmp"),
             "PYTHONPATH": f"{ROOT}/operator:{ROOT}/agent-image:{ROOT}/tests",
             "AGENTSESSIONS_POD_UID": self.plane.pod_uid,
             "AGENTSESSIONS_POD_NAME": "chat-0",
             "AGENTSESSIONS_PUBLIC_KEYS": self.plane.keys.public_keys,
-            "AGENTSESSIONS_SESSION_DIR": str(self.folder / "session"),
-            "AGENTSESSIONS_STATE_DIR": str(self.folder / "state"),
+            "AGENTSESSIONS_SESSION_DIR": str(folder / "session"),
+            "AGENTSESSIONS_STATE_DIR": str(folder / "state"),
             "AGENTSESSIONS_GRACE_SECONDS": "50",
             "AGENTSESSIONS_PORT": str(self.port),
             "CLAUDE_CODE_MAX_RETRIES": "1",
@@ -117,8 +118,8 @@ class Host:
         (self.folder / "session" / "host.json").write_text(json.dumps(self.document))
         self.http = self.http or aiohttp.ClientSession(f"http://127.0.0.1:{self.port}")
         self.process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "agentrunner", "serve"),
-            cwd=self.folder / "workspace",
+            *self._command(),
+            cwd="/",
             env=self.environment,
             stdout=PIPE,
             limit=LINE_LIMIT,
@@ -129,6 +130,14 @@ class Host:
             while not await self._is_up():
                 assert self.process.returncode is None, f"the host ended with {self.process.returncode}: {self.log}"
                 await asyncio.sleep(0.05)
+
+    def _command(self) -> list[str]:
+        """Return the command line; the volume of another host is out of sight of one that is seen in its place."""
+        run = f'cd "$0/workspace" && exec {sys.executable} -m agentrunner serve'
+        if self.seen_as == self.folder:
+            return ["sh", "-c", run, str(self.folder)]
+        unshare = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
+        return [*unshare, "sh", "-c", f'mount --bind "$1" "$0" && {run}', str(self.seen_as), str(self.folder)]
 
     async def kill(self) -> None:
         """Kill the host and everything that it has started, as the death of a container does."""

@@ -60,6 +60,7 @@ def values(images: Images) -> Json:
             "agent": {"maxTurns": CHART_MAX_TURNS},
         },
         "retryBackoff": {"baseSeconds": 1, "maxSeconds": 5},
+        "nodeLossSeconds": 10,
     }
 
 

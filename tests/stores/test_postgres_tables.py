@@ -58,7 +58,7 @@ async def test_a_role_that_may_make_no_tables_works_with_those_of_another(databa
     await database.owner().load(KEY)
     with pytest.raises(StoreRefused, match="SELECT, INSERT, UPDATE and DELETE"):
         await database.limited().load(KEY)
-    tables = "agentsessions_schema, agentsessions_transcripts, agentsessions_entries"
+    tables = "agentsessions_schema, agentsessions_transcripts, agentsessions_entries, agentsessions_claims"
     await database.execute(f'GRANT SELECT, INSERT, UPDATE, DELETE ON {tables} TO "limited-{database.name}"')
     store = database.limited()
     await store.append(KEY, entries(3))

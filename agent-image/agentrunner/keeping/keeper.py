@@ -23,7 +23,7 @@ from agentrunner.lines import Entry, read_all
 from agentrunner.serving import metrics
 from agentrunner.serving.places import SessionPlaces
 from agentrunner.serving.problems import Problem
-from agentrunner.stores.base import Store, StoreError, StoreRefused
+from agentrunner.stores.base import Store, StoreError, StoreFenced, StoreRefused
 from agentrunner.transcript import says_something
 from agentsessions.api.base import Json
 from agentsessions.api.host import Activation, Beginning
@@ -80,6 +80,11 @@ class Keeper:
         """What the SDK is given as its session store."""
         return self._mirror.signal if self._mirror is not None else None
 
+    @property
+    def fenced(self) -> bool:
+        """Whether another pod has claimed the session, so that nothing that is written here counts."""
+        return self._mirror is not None and self._mirror.fenced
+
     def told(self) -> Json:
         """Return what there is to tell of store and archive, as a part of a HostSession."""
         mirror = self._mirror
@@ -94,6 +99,8 @@ class Keeper:
         """Find the conversation and the workspace of a session that is new to this host. Raises Problem."""
         try:
             return await self._find(wanted, left_here=False)
+        except StoreFenced as error:
+            raise fenced(error) from None
         except StoreError as error:
             raise _unusable(error) from None
 
@@ -104,24 +111,38 @@ class Keeper:
         wanted = wanted.model_copy(update=expected)
         try:
             return await self._find(wanted, left_here=True)
+        except StoreFenced as error:
+            raise fenced(error) from None
         except StoreError as error:
             return await self._find_on_disk(wanted, noted, error)
 
     async def require(self, wanted: Activation) -> None:
         """Refuse a session that the host has if it is not what the control plane remembers. Raises Problem."""
+        if self._mirror is not None:
+            try:
+                await self._mirror.claim(wanted.epoch)
+            except StoreFenced as error:
+                raise fenced(error) from None
+            except StoreError:
+                pass  # claimed before the next write
         disk = await asyncio.to_thread(read_all, self.files.main)
         _require(judge(disk, None, _expected(wanted)).fit, wanted)
 
     async def announce(self, message: str) -> None:
         """Let the store know that a message's turn begins, before it has any effect: a lost pod takes its disk along.
 
-        A store that does not answer holds no turn up for long, and knows of this one only by its transcript.
+        A store that does not answer holds no turn up for long, and knows of this one only by its transcript. Raises
+        StoreFenced if another pod has the session by now.
         """
         if self._store is None:
             return
-        with suppress(StoreError, TimeoutError):
+        try:
             note = self._store.replace(self.files.key(BEGUN), as_stored([begun(message)]))
             await asyncio.wait_for(note, _ANNOUNCE_SECONDS)
+        except StoreFenced:
+            raise
+        except (StoreError, TimeoutError):
+            return
 
     async def written(self) -> None:
         """Wait until the transcript has what the CLI says it has written, so that a look at it sees the whole turn."""
@@ -166,6 +187,8 @@ class Keeper:
 
     async def _find(self, wanted: Activation, *, left_here: bool) -> Found:
         """Find what there is, and have it on the disk; a workspace that was left here is newer than any archive."""
+        if self._mirror is not None:
+            await self._mirror.claim(wanted.epoch)  # before it is read: what is read then is all there will ever be
         stored = await self._load(self.files)
         disk = await asyncio.to_thread(read_all, self.files.main)
         verdict = judge(disk, stored, _expected(wanted))
@@ -286,6 +309,11 @@ def _beginning(verdict: Verdict, fork: str | None) -> Beginning:
     if fork is not None:
         return Beginning.FORKED
     return Beginning.FRESH if verdict.source is Source.NOTHING else Beginning.RESUMED
+
+
+def fenced(error: StoreFenced) -> Problem:
+    """Say that another pod has the session, and the number of its claim."""
+    return Problem(409, "session-fenced", "Another pod has taken the session up.", more={"epoch": error.epoch})
 
 
 def _unusable(error: StoreError) -> Problem:

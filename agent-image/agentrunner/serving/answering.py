@@ -22,7 +22,11 @@ from agentrunner.serving.standing import Identity, Standing, Surroundings, now
 from agentrunner.serving.turns import Turn, Turns
 from agentrunner.serving.weights import Weight, weigh
 from agentrunner.serving.wire import as_json
+from agentrunner.stores.base import StoreFenced
 from agentsessions.api.host import PROBLEM_PREFIX, Phase, SessionSettings
+
+MOVED = "session-moved"
+"""Why a turn, or a session, ended here: another pod has claimed it."""
 
 
 class Answering:
@@ -97,9 +101,12 @@ class Answering:
             self.turns.end(turn, "done")
             self.events.append("done", {}, turn.number)
             return
-        await self._keeper.announce(turn.uuid)
         try:
+            await self._keeper.announce(turn.uuid)
             result = await process.ask(turn.prompt, turn.uuid)
+        except StoreFenced:
+            self._moved(turn)
+            return
         except ProcessDied:
             text = "The agent's process died. What it had done so far is kept; send a message to go on."
             await self._release(Phase.SUSPENDED)
@@ -117,6 +124,9 @@ class Answering:
         # Before the store is given it: a line that comes later is not told of as long as the pod alone has it.
         await self._look()
         durable = await self._keeper.settle(self._ledger())
+        if self._keeper.fenced:
+            self._moved(turn)
+            return
         standing = self._standing
         standing.activity, standing.phase, standing.fault, standing.interrupted = now(), Phase.IDLE, None, False
         self._cli.fork_from = None
@@ -193,6 +203,10 @@ class Answering:
         self._standing.blame("".join(part.capitalize() for part in slug.split("-")), text)
         self.turns.end(turn, "interrupted")
         self._error(turn, slug, text)
+
+    def _moved(self, turn: Turn) -> None:
+        """Another pod has the session: what came of the turn here is in no conversation."""
+        self._failed(turn, MOVED, "The session goes on in another pod, without this turn.", Phase.FAILED)
 
     def _error(self, turn: Turn, slug: str, text: str) -> None:
         data: dict[str, Any] = {"message": text, "type": PROBLEM_PREFIX + slug}

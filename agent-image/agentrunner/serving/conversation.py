@@ -7,7 +7,7 @@ from agentrunner.keeping.found import Found
 from agentrunner.keeping.keeper import CannotKeep, Keeper
 from agentrunner.serving.answering import Answering
 from agentrunner.serving.places import SessionPlaces
-from agentrunner.serving.problems import Problem, busy, draining, leaving
+from agentrunner.serving.problems import Problem, busy, draining, leaving, moved
 from agentrunner.serving.processes import kill_all, of_session
 from agentrunner.serving.standing import Identity, Surroundings
 from agentrunner.serving.turns import Turn
@@ -61,8 +61,15 @@ class Conversation(Answering):
         """Whether the last turn before this beginning was cut, and there was none since."""
         return self._standing.interrupted
 
+    @property
+    def fenced(self) -> bool:
+        """Whether another pod has the session by now."""
+        return self._keeper.fenced
+
     def submit(self, prompt: str, key: str | None, *, reject_when_busy: bool) -> Turn:
         """Take a message; raises Problem. What comes of it is in `events`, from its number `turn.after` on."""
+        if self.fenced:
+            raise moved()
         if self._leaving is not None:
             raise leaving()
         if self._draining:

@@ -8,18 +8,26 @@ from agentsessions.api.host import problem
 
 
 class Problem(Exception):
-    """An answer that is an error; `slug` is its stable type, `status` the HTTP status."""
+    """An answer that is an error; `slug` is its stable type, `status` the HTTP status, `more` further members."""
 
-    def __init__(self, status: int, slug: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        slug: str,
+        detail: str,
+        headers: Mapping[str, str] | None = None,
+        more: Mapping[str, int] | None = None,
+    ) -> None:
         super().__init__(slug)
         self.status = status
         self.slug = slug
         self.detail = detail
         self.headers = dict(headers or {})
+        self.more = dict(more or {})
 
     def response(self) -> web.Response:
         """Return the answer."""
-        body = problem(self.slug, self.slug.replace("-", " ").capitalize(), self.status, self.detail)
+        body = problem(self.slug, self.slug.replace("-", " ").capitalize(), self.status, self.detail) | self.more
         return web.json_response(
             body, status=self.status, headers=self.headers, content_type="application/problem+json"
         )
@@ -44,6 +52,13 @@ def leaving() -> Problem:
     """The session is being put to sleep."""
     return Problem(
         503, "session-suspended", "The session is falling asleep; send the message again.", {"Retry-After": "1"}
+    )
+
+
+def moved() -> Problem:
+    """Another pod has the session."""
+    return Problem(
+        503, "session-moved", "The session goes on in another pod: send the message again.", {"Retry-After": "1"}
     )
 
 

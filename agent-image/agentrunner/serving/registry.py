@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from agentrunner.events import EventLog as PodLog
 from agentrunner.keeping.found import Found
 from agentrunner.keeping.keeper import Keeper, Keeping
+from agentrunner.serving.answering import MOVED
 from agentrunner.serving.bill import has_spoken
 from agentrunner.serving.conversation import Conversation
 from agentrunner.serving.files import load, save
@@ -38,6 +39,7 @@ class Registry:
         self._keeping = keeping or Keeping()
         self._sessions: dict[str, Conversation] = {}
         self._coming: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._fenced: dict[str, asyncio.Task[None]] = {}
         self._reserved = 0
         self.incarnation = token_hex(6)
         self.draining = False
@@ -83,11 +85,11 @@ class Registry:
             found.go_on()
         return found
 
-    async def remove(self, session_id: str, files: Literal["keep", "delete"]) -> None:
+    async def remove(self, session_id: str, files: Literal["keep", "delete"], reason: str = "session-closed") -> None:
         """Let go of a session; with its files unless they are to be kept."""
         found = self._sessions.pop(session_id, None)
         if found is not None:
-            await found.close()
+            await found.close(reason)
         places = session_places(self._host, session_id)
         # What its agent left running in the background belongs to nobody now.
         await asyncio.to_thread(lambda: kill_all(of_session(places.config, None)))
@@ -189,7 +191,17 @@ class Registry:
     def _keeper(self, session_id: str) -> Keeper:
         places = session_places(self._host, session_id)
         places.make()
-        return Keeper(session_id, places, self._keeping, lambda: self._on_change(session_id))
+        return Keeper(session_id, places, self._keeping, lambda: self._on_storage(session_id))
+
+    def _on_storage(self, session_id: str) -> None:
+        """Tell what has changed about a session's storage; let go of one that another pod has taken up."""
+        found = self._sessions.get(session_id)
+        if found is not None and found.fenced and session_id not in self._fenced:
+            self._log.emit("sessionFenced", sessionId=session_id)
+            leaving = asyncio.create_task(self.remove(session_id, "keep", MOVED), name=f"fenced {session_id}")
+            self._fenced[session_id] = leaving
+            leaving.add_done_callback(lambda _: self._fenced.pop(session_id, None))
+        self._on_change(session_id)
 
     def _add(self, wanted: Activation, origin: Origin, keeper: Keeper, found: Found) -> Conversation:
         session_id = str(wanted.session_id)

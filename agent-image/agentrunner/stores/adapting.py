@@ -7,9 +7,11 @@ from claude_agent_sdk import SessionKey, SessionListSubkeysKey, SessionStore, Se
 
 from agentrunner.stores.base import Store, StoreError, StoreRefused
 from agentrunner.stores.bounded import bounded
+from agentrunner.stores.claims import Claims, require
 from agentrunner.stores.codec import encode
 from agentrunner.stores.keys import Keys
 
+_EPOCH = "agentsessions/epoch"
 _OPTIONAL = ("list_sessions", "delete", "list_subkeys")
 
 
@@ -17,27 +19,48 @@ class AdaptedStore(Store):
     """Calls any object with the SDK's `append` and `load`; `prefix` is the store's own affair.
 
     Without `count`, `replace` and `size`: all is loaded to be counted, a transcript is replaced by `delete` and
-    `append`, and bytes are those of the entries as JSON.
+    `append`, and bytes are those of the entries as JSON. Without `claim`: an entry under a subkey says who claimed
+    last, and is read before every write; a write that is on its way just then is not kept from being added.
     """
 
     def __init__(self, store: SessionStore, prefix: str) -> None:
         self._store: Any = store
         self._keys = Keys(prefix)
+        self._claims = Claims()
         self.lacking = frozenset(name for name in _OPTIONAL if not self._has(name))
+
+    async def claim(self, key: SessionListSubkeysKey, epoch: int) -> None:
+        if self._has("claim"):
+            await self._call("claim", key, epoch)
+            return
+        held = await self._held(key)
+        require(epoch, held)
+        if held != epoch:
+            note: SessionStoreEntry = {"type": "epoch", "uuid": str(epoch)}
+            await self._call("append", _epoch_key(key), [note])
+        self._claims.made(key, epoch)
+
+    def release(self, key: SessionListSubkeysKey) -> None:
+        self._claims.dropped(key)
+        if self._has("release"):
+            self._store.release(key)
 
     async def append(self, key: SessionKey, entries: list[SessionStoreEntry]) -> None:
         if entries:
+            await self._require_claim(key)
             await self._call("append", key, entries)
 
     async def load(self, key: SessionKey) -> list[SessionStoreEntry] | None:
         return await self._call("load", key) or None
 
     async def count(self, key: SessionKey) -> int:
+        await self._require_claim(key)
         if self._has("count"):
             return int(await self._call("count", key))
         return len(await self.load(key) or ())
 
     async def replace(self, key: SessionKey, entries: list[SessionStoreEntry]) -> None:
+        await self._require_claim(key)
         if self._has("replace"):
             await self._call("replace", key, entries)
             return
@@ -77,6 +100,16 @@ class AdaptedStore(Store):
                 if inspect.isawaitable(closing):
                     await closing
 
+    async def _require_claim(self, key: SessionKey) -> None:
+        """Raise StoreFenced if the session was claimed since this object did."""
+        if (epoch := self._claims.of(key)) is not None:
+            require(epoch, await self._held(key))
+
+    async def _held(self, key: SessionKey | SessionListSubkeysKey) -> int:
+        """Return the epoch that claimed last; 0 if none did."""
+        notes: Any = await self.load(_epoch_key(key)) or []
+        return max((int(note.get("uuid") or 0) for note in notes), default=0)
+
     async def _below(self, key: SessionKey) -> list[tuple[SessionKey, list[SessionStoreEntry]]]:
         """Return the subkeys of a session with their entries."""
         if "list_subkeys" in self.lacking:
@@ -97,6 +130,10 @@ class AdaptedStore(Store):
         """Whether the store has a method of its own; those of the protocol itself only say that it is not there."""
         own = getattr(type(self._store), method, None)
         return callable(own) and own is not getattr(SessionStore, method, None)
+
+
+def _epoch_key(key: SessionKey | SessionListSubkeysKey) -> SessionKey:
+    return {"project_key": key["project_key"], "session_id": key["session_id"], "subpath": _EPOCH}
 
 
 def _explain(error: Exception) -> StoreError:

@@ -3,7 +3,8 @@
 RunnerError
 └── StoreError           the store cannot do what was asked
     ├── StoreUnreachable no answer, or none that holds: passing, worth another try
-    └── StoreRefused     no: credentials, rights, settings, a key; another try cannot help
+    ├── StoreRefused     no: credentials, rights, settings, a key; another try cannot help
+    └── StoreFenced      a later pod has the conversation; another try must not help
 """
 
 from abc import abstractmethod
@@ -34,6 +35,14 @@ class StoreRefused(StoreError):
     """The store says no for a reason that stays: credentials, rights, settings, or a key that cannot be one."""
 
 
+class StoreFenced(StoreError):
+    """Another pod has claimed the conversation since; `epoch` is the number of its claim."""
+
+    def __init__(self, epoch: int) -> None:
+        super().__init__("a later pod of the session has the conversation")
+        self.epoch = epoch
+
+
 @dataclass(frozen=True, slots=True)
 class StoreContext:
     """What the factory of a custom store is given.
@@ -55,6 +64,18 @@ class Store(SessionStore):
 
     lacking: frozenset[str] = frozenset()
     list_session_summaries = SessionStore.list_session_summaries  # not there, as far as the SDK is concerned
+
+    @abstractmethod
+    async def claim(self, key: SessionListSubkeysKey, epoch: int) -> None:
+        """Have the session be this object's to write, as number `epoch`; StoreFenced if a later one has claimed it.
+
+        From then on no write of an earlier epoch is ever read, and the write, or the `count` after it, raises
+        StoreFenced. Sessions that nobody claims are anybody's to write.
+        """
+
+    @abstractmethod
+    def release(self, key: SessionListSubkeysKey) -> None:
+        """Forget this object's own claim; the store itself remembers who claimed last."""
 
     @abstractmethod
     async def append(self, key: SessionKey, entries: list[SessionStoreEntry]) -> None:

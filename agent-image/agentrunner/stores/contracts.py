@@ -1,10 +1,11 @@
 """What a host relies on beyond the SDK's contracts, each as a small experiment under names of its own."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 
-from claude_agent_sdk import SessionKey, SessionStoreEntry
+from claude_agent_sdk import SessionKey, SessionListSubkeysKey, SessionStoreEntry
 
-from agentrunner.stores.base import Store
+from agentrunner.stores.base import Store, StoreFenced
 from agentrunner.stores.codec import encode
 
 Make = Callable[[str], Store]
@@ -117,6 +118,35 @@ async def keeps_prefixes_apart(make: Make) -> None:
     _expect("prefixes that are left", left, ["team", "team-a", "TEAM"])
 
 
+async def fences_earlier_pods_off(make: Make) -> None:
+    """Once a later pod has claimed a session, nothing that an earlier one writes is ever read."""
+    early, late = make("fences"), make("fences")
+    session: SessionListSubkeysKey = {"project_key": _KEY["project_key"], "session_id": _KEY["session_id"]}
+    await early.claim(session, 1)
+    await early.append(_KEY, _entries(3))
+    await early.append(_SUBKEY, _entries(2))
+    await late.claim(session, 2)
+    _expect("load after a claim", await late.load(_KEY), _entries(3))
+    await late.append(_KEY, _entries(5)[3:])
+    for key in (_KEY, _SUBKEY):
+        await _refused(early.append(key, _entries(1)), early.count(key))
+        await _refused(early.replace(key, _entries(1)), early.count(key))
+    await _refused(early.claim(session, 1))
+    await late.claim(session, 2)
+    await late.append(_KEY, _entries(6)[5:])
+    _expect("load after writes of an earlier pod", await make("fences").load(_KEY), _entries(6))
+    _expect("subkey after writes of an earlier pod", await make("fences").load(_SUBKEY), _entries(2))
+    await late.delete(_KEY)
+
+
+async def _refused(*calls: Awaitable[object]) -> None:
+    """Await all calls; one of them at least has to be refused for a later claim."""
+    results = await asyncio.gather(*calls[:1], return_exceptions=True)
+    results += await asyncio.gather(*calls[1:], return_exceptions=True)
+    if not any(isinstance(result, StoreFenced) for result in results):
+        raise Broken("a write of an earlier pod was taken for good")
+
+
 CONTRACTS: tuple[Contract, ...] = (
     shares,
     counts,
@@ -126,6 +156,7 @@ CONTRACTS: tuple[Contract, ...] = (
     keeps_every_character,
     keeps_large_entries,
     keeps_prefixes_apart,
+    fences_earlier_pods_off,
 )
 
 

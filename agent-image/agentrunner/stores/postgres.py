@@ -12,6 +12,7 @@ from claude_agent_sdk import SessionKey, SessionListSubkeysKey, SessionStoreEntr
 from agentrunner.stores import postgres_schema
 from agentrunner.stores.base import Store, StoreError, StoreRefused, StoreUnreachable
 from agentrunner.stores.bounded import bounded, patience
+from agentrunner.stores.claims import Claims, require
 from agentrunner.stores.codec import decode_all, encode
 from agentrunner.stores.keys import Keys, subpath
 
@@ -58,29 +59,48 @@ _DELETE = f"DELETE FROM agentsessions_transcripts WHERE {_OF_KEY}"
 _DELETE_SESSION = f"DELETE FROM agentsessions_transcripts WHERE {_OF_SESSION}"
 
 
+# The row is locked until the end of the writer's transaction: a claim waits for it, and it for a claim.
+_HELD = f"SELECT epoch FROM agentsessions_claims WHERE {_OF_SESSION} FOR SHARE"
+_CLAIM = """
+INSERT INTO agentsessions_claims AS c (prefix, project_key, session_id, epoch) VALUES ($1, $2, $3, $4)
+ON CONFLICT (prefix, project_key, session_id) DO UPDATE SET epoch = greatest(c.epoch, excluded.epoch)
+RETURNING epoch
+"""
+_UNCLAIM = f"DELETE FROM agentsessions_claims WHERE {_OF_SESSION}"
+
+
 class PostgresStore(Store):
     """A session store in Postgres."""
 
     def __init__(self, url: str, prefix: str) -> None:
         self._url = url
         self._keys = Keys(prefix)
+        self._claims = Claims()
         self._opening = asyncio.Lock()
         self._pool: Any = None
+
+    async def claim(self, key: SessionListSubkeysKey, epoch: int) -> None:
+        async with self._connection() as connection:
+            held = await connection.fetchval(_CLAIM, *self._session(key), epoch)
+        require(epoch, held)
+        self._claims.made(key, epoch)
+
+    def release(self, key: SessionListSubkeysKey) -> None:
+        self._claims.dropped(key)
 
     async def append(self, key: SessionKey, entries: list[SessionStoreEntry]) -> None:
         lines = [encode(entry) for entry in entries]
         if not lines:
             return
-        async with self._connection(sum(map(len, lines))) as connection:
+        async with self._writing(key, sum(map(len, lines))) as connection:
             await connection.execute(_APPEND, *self._grown(key, lines))
 
     async def replace(self, key: SessionKey, entries: list[SessionStoreEntry]) -> None:
-        if not entries:
-            return await self._remove(key)
         lines = [encode(entry) for entry in entries]
-        async with self._connection(sum(map(len, lines))) as connection, connection.transaction():
-            await connection.execute(_EMPTY, *self._names(key))
-            await connection.execute(_APPEND, *self._grown(key, lines))
+        async with self._writing(key, sum(map(len, lines))) as connection:
+            await connection.execute(_EMPTY if lines else _DELETE, *self._names(key))
+            if lines:
+                await connection.execute(_APPEND, *self._grown(key, lines))
 
     async def load(self, key: SessionKey) -> list[SessionStoreEntry] | None:
         async with self._connection() as connection:
@@ -93,7 +113,7 @@ class PostgresStore(Store):
 
     async def size(self, key: SessionKey) -> int:
         async with self._connection() as connection:
-            return int(await connection.fetchval(_SIZE, *self._names(key)[:3]) or 0)
+            return int(await connection.fetchval(_SIZE, *self._session(key)) or 0)
 
     async def list_projects(self) -> list[str]:
         async with self._connection() as connection:
@@ -106,16 +126,15 @@ class PostgresStore(Store):
         return [{"session_id": row[0], "mtime": row[1]} for row in rows]
 
     async def list_subkeys(self, key: SessionListSubkeysKey) -> list[str]:
-        self._keys.session(key)
-        names = (self._keys.prefix, key["project_key"], key["session_id"])
         async with self._connection() as connection:
-            return [row[0] for row in await connection.fetch(_SUBKEYS, *names)]
+            return [row[0] for row in await connection.fetch(_SUBKEYS, *self._session(key))]
 
     async def delete(self, key: SessionKey) -> None:
         if subpath(key):
             return await self._remove(key)
-        async with self._connection() as connection:
-            await connection.execute(_DELETE_SESSION, *self._names(key)[:3])
+        async with self._connection() as connection, connection.transaction():
+            await connection.execute(_DELETE_SESSION, *self._session(key))
+            await connection.execute(_UNCLAIM, *self._session(key))
 
     async def close(self) -> None:
         if self._pool is None:
@@ -134,8 +153,21 @@ class PostgresStore(Store):
         self._keys.text(key)
         return self._keys.prefix, key["project_key"], key["session_id"], subpath(key)
 
+    def _session(self, key: SessionKey | SessionListSubkeysKey) -> tuple[str, str, str]:
+        self._keys.session(key)
+        return self._keys.prefix, key["project_key"], key["session_id"]
+
     def _grown(self, key: SessionKey, lines: list[bytes]) -> tuple[Any, ...]:
         return *self._names(key), len(lines), sum(map(len, lines)), [line.decode() for line in lines]
+
+    @asynccontextmanager
+    async def _writing(self, key: SessionKey, moved: int) -> AsyncIterator[Any]:
+        """Lend a connection in a transaction, as long as nobody has claimed the session since this object did."""
+        epoch = self._claims.of(key)
+        async with self._connection(moved) as connection, connection.transaction():
+            if epoch is not None:
+                require(epoch, int(await connection.fetchval(_HELD, *self._session(key)) or 0))
+            yield connection
 
     @asynccontextmanager
     async def _connection(self, moved: int = 0) -> AsyncIterator[Any]:

@@ -31,6 +31,13 @@ CREATE TABLE IF NOT EXISTS agentsessions_entries (
     entry text NOT NULL,
     PRIMARY KEY (transcript, seq)
 );
+CREATE TABLE IF NOT EXISTS agentsessions_claims (
+    prefix text NOT NULL,
+    project_key text NOT NULL,
+    session_id text NOT NULL,
+    epoch bigint NOT NULL,
+    PRIMARY KEY (prefix, project_key, session_id)
+);
 INSERT INTO agentsessions_schema VALUES ({VERSION}) ON CONFLICT DO NOTHING;
 """
 

@@ -5,7 +5,7 @@ import secrets
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 from weakref import WeakValueDictionary
 
 from claude_agent_sdk import SessionKey, SessionListSubkeysKey, SessionStoreEntry, SessionStoreListEntry
@@ -13,19 +13,31 @@ from claude_agent_sdk import SessionKey, SessionListSubkeysKey, SessionStoreEntr
 from agentrunner.stores import s3_layout as layout
 from agentrunner.stores.base import Store, StoreError, StoreUnreachable
 from agentrunner.stores.bucket import AT_ONCE, Bucket, Missing
+from agentrunner.stores.claims import Claims, require
 from agentrunner.stores.codec import decode_all, encode
 from agentrunner.stores.keys import Keys, subpath
-from agentrunner.stores.s3_layout import Chunk
+from agentrunner.stores.s3_layout import Chunk, Fence
 from agentrunner.stores.stamps import Stamps
 
 MAX_PARTS = 200
 """Objects that a transcript consists of at most; one more, and they are made into one."""
+
+MAX_FENCES = 20
+"""Fences of earlier claims that stay; what a pod so long ago put can hardly still be on its way."""
 
 _MICROSECOND = 1_000
 _READS = 3
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
+
+
+class _Place(NamedTuple):
+    """Where a transcript is: its session's folder, its own, and the epoch of the claim under which it is written."""
+
+    session: str
+    folder: str
+    epoch: int | None = None
 
 
 class S3Store(Store):
@@ -35,41 +47,52 @@ class S3Store(Store):
         self._bucket = bucket
         self._keys = Keys(prefix)
         self._stamps = Stamps(_MICROSECOND)
+        self._claims = Claims()
         self._parts: dict[str, int] = {}
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    async def claim(self, key: SessionListSubkeysKey, epoch: int) -> None:
+        session = self._session(key)
+        if all(one.epoch != epoch or one.stamp == layout.NO_CUT for one in await self._fences(session, epoch)):
+            await self._fence_off(session, epoch)
+        self._claims.made(key, epoch)
+
+    def release(self, key: SessionListSubkeysKey) -> None:
+        self._claims.dropped(key)
 
     async def append(self, key: SessionKey, entries: list[SessionStoreEntry]) -> None:
         lines = [encode(entry) for entry in entries]
         if not lines:
             return
-        folder = self._folder(key)
-        async with self._turn(folder):
-            if folder not in self._parts:
-                await self._transcript(folder)
-            await self._put(folder, self._stamps.next(), lines)
-            self._parts[folder] += 1
-            if self._parts[folder] > MAX_PARTS:
+        place = self._place(key)
+        async with self._turn(place.folder):
+            if place.folder not in self._parts:
+                await self._transcript(place)
+            await self._put(place, self._stamps.next(), lines)
+            self._parts[place.folder] += 1
+            if self._parts[place.folder] > MAX_PARTS:
                 with suppress(StoreError):  # what was added is there; the next one tries again
-                    await self._compact(folder)
+                    await self._compact(place)
 
     async def replace(self, key: SessionKey, entries: list[SessionStoreEntry]) -> None:
-        folder = self._folder(key)
-        async with self._turn(folder):
-            await self._replace(folder, [encode(entry) for entry in entries])
+        place = self._place(key)
+        async with self._turn(place.folder):
+            await self._replace(place, [encode(entry) for entry in entries])
 
     async def load(self, key: SessionKey) -> list[SessionStoreEntry] | None:
-        folder = self._folder(key)
+        place = self._place(key)
         for _ in range(_READS):
             with suppress(Missing):  # made into one object since it was listed
-                return decode_all(await self._read(await self._transcript(folder)))
+                return decode_all(await self._read(await self._transcript(place)))
         raise StoreUnreachable("the transcript changed while it was read")
 
     async def count(self, key: SessionKey) -> int:
-        return sum(item.entries for item in await self._transcript(self._folder(key)))
+        return sum(item.entries for item in await self._transcript(self._place(key)))
 
     async def size(self, key: SessionKey) -> int:
         folders: defaultdict[str, list[Chunk]] = defaultdict(list)
-        for item in await self._chunks(self._session(key)):
+        session = self._session(key)
+        for item in await self._chunks(_Place(session, session)):
             folders[layout.folder(item.path)].append(item)
         chunks = [item for found in folders.values() for item in layout.transcript(found)]
         return sum(item.size - item.entries for item in chunks)  # without the ends of lines
@@ -81,7 +104,8 @@ class S3Store(Store):
     async def list_sessions(self, project_key: str) -> list[SessionStoreListEntry]:
         project = _quoted(self._keys.project(project_key))
         names = await self._bucket.folders(project)
-        found = await _each([f"{project}/{name}/{layout.MAIN}" for name in names], self._chunks)
+        places = [_Place(f"{project}/{name}", f"{project}/{name}/{layout.MAIN}") for name in names]
+        found = await _each(places, self._chunks)
         return [
             {"session_id": layout.unquoted(name), "mtime": layout.last(chunks) // 1000}
             for name, chunks in zip(names, found, strict=True)
@@ -93,37 +117,58 @@ class S3Store(Store):
         return sorted(map(layout.unquoted, names))
 
     async def delete(self, key: SessionKey) -> None:
-        folder = self._folder(key)
-        async with self._turn(folder):
-            await self._replace(folder, [])  # at once, and not piece by piece
+        place = self._place(key)
+        async with self._turn(place.folder):
+            await self._replace(place, [])  # at once, and not piece by piece
             if not subpath(key):
-                await self._bucket.delete([path for path, _ in await self._bucket.objects(self._session(key))])
-                self._forget(self._session(key))
+                await self._bucket.delete([path for path, _ in await self._bucket.objects(place.session)])
+                self._forget(place.session)
 
     async def close(self) -> None:
         self._bucket.close()
 
-    async def _replace(self, folder: str, lines: list[bytes]) -> None:
+    async def _fence_off(self, session: str, epoch: int) -> None:
+        """Put up a claim's fence: see `s3_layout` for the order. Raises StoreFenced."""
+        await self._bucket.put(f"{session}/{layout.FENCE}/{layout.fence_name(epoch, layout.NO_CUT)}", b"")
+        fences = await self._fences(session, epoch)
+        found = await self._objects(session)
+        counting = layout.inside(found, fences)
+        cut = layout.last(counting)
+        self._stamps.seen(cut)
+        await self._bucket.put(f"{session}/{layout.FENCE}/{layout.fence_name(epoch, cut)}", b"")
+        old = sorted((one for one in fences if one.stamp != layout.NO_CUT), key=lambda one: one.epoch)
+        done = [one.path for one in (*(one for one in fences if one not in old), *old[:-MAX_FENCES])]
+        await self._bucket.delete(done + [item.path for item in found if item not in counting])
+
+    async def _fences(self, session: str, epoch: int | None) -> list[Fence]:
+        """Return all fences; raise StoreFenced if one is of a later epoch."""
+        found = (layout.fence(path) for path, _ in await self._bucket.objects(f"{session}/{layout.FENCE}"))
+        fences = [one for one in found if one]
+        require(epoch, max((one.epoch for one in fences), default=0))
+        return fences
+
+    async def _replace(self, place: _Place, lines: list[bytes]) -> None:
         """Put all lines as one object, then remove what was there; of none, nothing stays."""
-        before = await self._chunks(folder)
-        self._parts.pop(folder, None)
+        before = await self._chunks(place)
+        self._parts.pop(place.folder, None)
         if not before and not lines:
             return
         self._stamps.seen(layout.last(before))
-        put = await self._put(folder, self._stamps.next(), lines, whole=True)
+        put = await self._put(place, self._stamps.next(), lines, whole=True)
+        await self._fences(place.session, place.epoch)  # who claims from now on sees what was put
         await self._bucket.delete([item.path for item in before])
         if not lines:
             await self._bucket.delete([put])
 
-    async def _compact(self, folder: str) -> None:
+    async def _compact(self, place: _Place) -> None:
         """Make one object of the transcript; parts that came since it was listed are later than it, and stay."""
-        before = await self._chunks(folder)
-        await self._put(folder, layout.last(before), await self._read(layout.transcript(before)), whole=True)
-        self._parts[folder] = 1
+        before = await self._chunks(place)
+        await self._put(place, layout.last(before), await self._read(layout.transcript(before)), whole=True)
+        self._parts[place.folder] = 1
         await self._bucket.delete([item.path for item in before])
 
-    async def _put(self, folder: str, stamp: int, lines: list[bytes], whole: bool = False) -> str:
-        path = f"{folder}/{layout.name(stamp, len(lines), secrets.token_hex(4), whole)}"
+    async def _put(self, place: _Place, stamp: int, lines: list[bytes], whole: bool = False) -> str:
+        path = f"{place.folder}/{layout.name(stamp, len(lines), secrets.token_hex(4), whole, place.epoch)}"
         await self._bucket.put(path, b"".join(line + b"\n" for line in lines))
         return path
 
@@ -135,23 +180,29 @@ class S3Store(Store):
             raise StoreError("an object in the bucket is not what its name says")
         return lines
 
-    async def _transcript(self, folder: str) -> list[Chunk]:
+    async def _transcript(self, place: _Place) -> list[Chunk]:
         """Return the objects that make a transcript, and take note of them."""
-        found = await self._chunks(folder)
+        found = await self._chunks(place)
         self._stamps.seen(layout.last(found))
-        self._parts[folder] = len(found)
+        self._parts[place.folder] = len(found)
         return layout.transcript(found)
 
-    async def _chunks(self, folder: str) -> list[Chunk]:
+    async def _chunks(self, place: _Place) -> list[Chunk]:
+        """Return the objects that count; raise StoreFenced if the session was claimed since this object did."""
+        found = await self._objects(place.folder)
+        return layout.inside(found, await self._fences(place.session, place.epoch))
+
+    async def _objects(self, folder: str) -> list[Chunk]:
         found = (layout.chunk(path, size) for path, size in await self._bucket.objects(folder))
         return [item for item in found if item]
 
     def _session(self, key: SessionKey | SessionListSubkeysKey) -> str:
         return _quoted(self._keys.session(key))
 
-    def _folder(self, key: SessionKey) -> str:
+    def _place(self, key: SessionKey) -> _Place:
         session, path = self._session(key), subpath(key)
-        return f"{session}/{layout.SUB}/{layout.quoted(path)}" if path else f"{session}/{layout.MAIN}"
+        folder = f"{session}/{layout.SUB}/{layout.quoted(path)}" if path else f"{session}/{layout.MAIN}"
+        return _Place(session, folder, self._claims.of(key))
 
     def _turn(self, folder: str) -> asyncio.Lock:
         """Return the lock that keeps the calls for one key in order."""

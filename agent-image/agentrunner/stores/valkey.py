@@ -4,12 +4,15 @@
 |---|---|---|
 | `{session}` and `{session}/{subpath}` | list | the entries |
 | `{session}/:bytes` | hash | subpath (empty for the session's own transcript) to bytes of its entries |
+| `{session}/:epoch` | string | number of the last claim |
 | `{project}/:sessions` | sorted set | session ids by the time of their last change |
 | `{prefix}/:projects` | set | project keys |
 
-Nothing is ever found by SCAN or KEYS. What belongs together is written in one MULTI/EXEC.
+Nothing is ever found by SCAN or KEYS. What belongs together is written in one MULTI/EXEC; a session that is claimed is
+written under a WATCH of its epoch, so that no write slips past a later claim.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from claude_agent_sdk import SessionKey, SessionListSubkeysKey, SessionStoreEntry, SessionStoreListEntry
@@ -21,6 +24,7 @@ from redis.backoff import NoBackoff
 
 from agentrunner.stores.base import TIMEOUT_SECONDS, Store, StoreError, StoreRefused, StoreUnreachable
 from agentrunner.stores.bounded import bounded
+from agentrunner.stores.claims import Claims, require
 from agentrunner.stores.codec import decode_all, encode
 from agentrunner.stores.keys import Keys, subpath
 from agentrunner.stores.stamps import Stamps
@@ -36,30 +40,40 @@ class ValkeyStore(Store):
     def __init__(self, url: str, prefix: str) -> None:
         self._keys = Keys(prefix)
         self._stamps = Stamps(_MILLISECOND)
+        self._claims = Claims()
         self._projects = f"{self._keys.prefix}/:projects"
         self._client = Redis.from_pool(_pool(url))
 
+    async def claim(self, key: SessionListSubkeysKey, epoch: int) -> None:
+        name = self._epoch(key)
+
+        async def take(pipe: Pipeline) -> None:
+            require(epoch, int(await pipe.get(name) or 0))
+            pipe.multi()  # type: ignore[no-untyped-call]
+            pipe.set(name, epoch)
+
+        async with bounded(explain):
+            await self._client.transaction(take, name)
+        self._claims.made(key, epoch)
+
+    def release(self, key: SessionListSubkeysKey) -> None:
+        self._claims.dropped(key)
+
     async def append(self, key: SessionKey, entries: list[SessionStoreEntry]) -> None:
         lines = [encode(entry) for entry in entries]
-        if not lines:
-            return
-        async with bounded(explain), self._client.pipeline(transaction=True) as pipe:
-            pipe.rpush(self._keys.text(key), *lines)
-            pipe.hincrby(self._bytes(key), subpath(key), sum(map(len, lines)))
-            self._note(pipe, key)
-            await pipe.execute()
+        if lines:
+            await self._write(key, lambda pipe: self._add(pipe, key, lines))
 
     async def replace(self, key: SessionKey, entries: list[SessionStoreEntry]) -> None:
         lines = [encode(entry) for entry in entries]
-        async with bounded(explain), self._client.pipeline(transaction=True) as pipe:
+
+        def put(pipe: Pipeline) -> None:
             pipe.delete(self._keys.text(key))
+            self._forget(pipe, key)
             if lines:
-                pipe.rpush(self._keys.text(key), *lines)
-                pipe.hset(self._bytes(key), subpath(key), str(sum(map(len, lines))))
-                self._note(pipe, key)
-            else:
-                self._forget(pipe, key)
-            await pipe.execute()
+                self._add(pipe, key, lines)
+
+        await self._write(key, put)
 
     async def load(self, key: SessionKey) -> list[SessionStoreEntry] | None:
         async with bounded(explain):
@@ -103,6 +117,30 @@ class ValkeyStore(Store):
     async def close(self) -> None:
         await self._client.aclose()
 
+    async def _write(self, key: SessionKey, write: Callable[[Pipeline], None]) -> None:
+        """Write at once, and only as long as nobody has claimed the session since this object did."""
+        epoch, name = self._claims.of(key), self._epoch(key)
+
+        async def guarded(pipe: Pipeline) -> None:
+            require(epoch, int(await pipe.get(name) or 0))
+            pipe.multi()  # type: ignore[no-untyped-call]
+            write(pipe)
+
+        async with bounded(explain):
+            if epoch is not None:
+                # Tried again only when somebody claims just then; the next look says whether that was later.
+                await self._client.transaction(guarded, name)
+                return
+            async with self._client.pipeline(transaction=True) as pipe:
+                write(pipe)
+                await pipe.execute()
+
+    def _add(self, pipe: Pipeline, key: SessionKey, lines: list[bytes]) -> None:
+        """Add lines at the end."""
+        pipe.rpush(self._keys.text(key), *lines)
+        pipe.hincrby(self._bytes(key), subpath(key), sum(map(len, lines)))
+        self._note(pipe, key)
+
     async def _delete_session(self, key: SessionKey) -> None:
         index = self._index(key["project_key"])
 
@@ -111,7 +149,9 @@ class ValkeyStore(Store):
             others: Any = await pipe.zrange(index, 0, 1)
             pipe.multi()  # type: ignore[no-untyped-call]
             session = self._keys.session(key)
-            pipe.delete(session, self._bytes(key), *(f"{session}/{path.decode()}" for path in paths if path))
+            pipe.delete(
+                session, self._bytes(key), self._epoch(key), *(f"{session}/{path.decode()}" for path in paths if path)
+            )
             pipe.zrem(index, key["session_id"])
             if others in ([], [key["session_id"].encode()]):
                 pipe.srem(self._projects, key["project_key"])
@@ -132,6 +172,9 @@ class ValkeyStore(Store):
 
     def _bytes(self, key: SessionKey | SessionListSubkeysKey) -> str:
         return f"{self._keys.session(key)}/:bytes"
+
+    def _epoch(self, key: SessionKey | SessionListSubkeysKey) -> str:
+        return f"{self._keys.session(key)}/:epoch"
 
     def _index(self, project_key: str) -> str:
         return f"{self._keys.project(project_key)}/:sessions"

@@ -21,5 +21,5 @@ egress:
 {{- $lease := merge (dict "enabled" (gt (int .Values.replicas) 1) "namespace" .Release.Namespace "name" (include "agentsessions.fullname" .)) .Values.leaderElection }}
 {{- $key := dict "namespace" .Release.Namespace "name" (include "agentsessions.signingKeyName" .) }}
 {{- $store := include "agentsessions.embeddedStoreConfig" . | fromYaml }}
-{{- dict "gateway" $gateway "signingKey" $key "embeddedStore" $store "leaderElection" $lease "defaults" $defaults "dns" .Values.dns "watchNamespaces" .Values.watchNamespaces "logLevel" .Values.logLevel "concurrency" .Values.concurrency "retryBackoff" .Values.retryBackoff | toYaml }}
+{{- dict "gateway" $gateway "signingKey" $key "embeddedStore" $store "leaderElection" $lease "defaults" $defaults "dns" .Values.dns "watchNamespaces" .Values.watchNamespaces "logLevel" .Values.logLevel "concurrency" .Values.concurrency "retryBackoff" .Values.retryBackoff "nodeLossSeconds" (int .Values.nodeLossSeconds) | toYaml }}
 {{- end }}

@@ -108,5 +108,8 @@ class OperatorConfig(ApiModel):
     signing_key: SigningKey = SigningKey()
     embedded_store: EmbeddedStore = EmbeddedStore()
     leader_election: LeaderElection = LeaderElection()
+    node_loss_seconds: int = Field(
+        60, ge=0, le=86_400, description="How long after a node was found to be lost its pods are given up."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     concurrency: int = Field(16, ge=1, le=256, description="Sessions that are reconciled at the same time.")

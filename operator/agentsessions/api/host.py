@@ -107,7 +107,8 @@ class Activation(ApiModel):
     """Body of `PUT /sessions/{id}`: give a session to a host, or change how it is run from its next turn on.
 
     `usage` and `transcript` are what is known of it so far; a host that finds no transcript where there was one
-    answers by `on_missing_transcript`.
+    answers by `on_missing_transcript`. `epoch` grows whenever another pod is given the session: by it the session store
+    knows whose writes count. None: nobody else ever writes.
     """
 
     version: Literal[1]
@@ -117,6 +118,7 @@ class Activation(ApiModel):
     settings: SessionSettings = SessionSettings()
     usage: Usage | None = None
     transcript: Transcript | None = None
+    epoch: int | None = Field(None, ge=1)
     on_missing_transcript: Literal["Fail", "StartFresh"] = "Fail"
     on_interrupted_turn: Literal["Report", "Continue"] = "Report"
     fork_from: UUID | None = Field(None, description="Session to begin with a copy of, if there is nothing of its own.")

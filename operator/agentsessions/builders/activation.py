@@ -33,6 +33,8 @@ def activation(
             "settings": session_settings(settings, pool),
             "usage": session.status.usage,
             "transcript": session.status.transcript,
+            # Grows with every pod or host that is given the session.
+            "epoch": session.status.wakes + session.status.restarts + 1,
             "on_missing_transcript": session.spec.on_missing_transcript,
             "on_interrupted_turn": session.spec.on_interrupted_turn,
             "fork_from": fork_from,

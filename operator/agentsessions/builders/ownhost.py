@@ -69,7 +69,7 @@ def own_host_pod(
     volumes = host_volumes(settings, secret)
     if settings.storage is not None:
         volumes.append({"name": "data", "persistentVolumeClaim": {"claimName": claim_name(session)}})
-    spec = isolation(settings) | placement(settings)
+    spec = isolation(settings) | placement(settings, config.node_loss_seconds)
     spec |= {
         "restartPolicy": "Always",
         "terminationGracePeriodSeconds": grace,

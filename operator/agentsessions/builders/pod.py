@@ -19,6 +19,7 @@ from agentsessions.builders.environment import environment
 from agentsessions.builders.meta import child_metadata
 from agentsessions.builders.resources import resource_requirements
 from agentsessions.builders.volumes import mounts, volumes
+from agentsessions.policies.nodeloss import tolerations
 from agentsessions.policies.resolve import Settings
 
 
@@ -31,12 +32,13 @@ def session_pod(
     policy_label: str,
     deadline: timedelta | None,
     gateway: Gateway,
+    node_loss_seconds: int | None = None,
 ) -> Json:
     """Return the pod; `secret` is the attempt's Secret, `deadline` the time left to the session."""
     metadata = child_metadata(session, pod_name(session.metadata.name, session.metadata.uid, attempt))
     metadata["labels"] |= {LABEL_ATTEMPT: str(attempt), LABEL_NETWORK_POLICY: policy_label}
     metadata["annotations"] = {ANNOTATION_TEMPLATE_HASH: settings.hash}
-    spec = isolation(settings) | placement(settings)
+    spec = isolation(settings) | placement(settings, node_loss_seconds)
     spec |= {
         "restartPolicy": "Never",
         "terminationGracePeriodSeconds": settings.fields.termination_grace_period_seconds,
@@ -96,12 +98,12 @@ def isolation(settings: Settings) -> Json:
     return out
 
 
-def placement(settings: Settings) -> Json:
-    """Return where the pod may run, and what it needs to get its image."""
+def placement(settings: Settings, node_loss_seconds: int | None = None) -> Json:
+    """Return where the pod may run, when it is given up with its node, and what it needs to get its image."""
     fields = settings.fields
     wanted: Sequence[tuple[str, object]] = (
         ("nodeSelector", dict(sorted((fields.node_selector or {}).items()))),
-        ("tolerations", [t.to_json() for t in fields.tolerations or []]),
+        ("tolerations", tolerations([t.to_json() for t in fields.tolerations or []], node_loss_seconds)),
         ("priorityClassName", fields.priority_class_name),
         ("imagePullSecrets", [s.to_json() for s in fields.image_pull_secrets or []]),
     )

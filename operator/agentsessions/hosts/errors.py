@@ -5,6 +5,7 @@ HostError
 ├── Draining            503: it stops soon, or is not up yet
 ├── TranscriptMissing   409: it lacks the conversation so far, or a part of it
 ├── StorageTrouble      503, 409: store or archive cannot be used
+├── Fenced              409: the session store knows a later claim on the session than this handover's
 ├── Busy                409: the session is not idle
 ├── Misdirected         421: the address belongs to another pod by now
 ├── Unreachable         no answer, or one that no host gives
@@ -41,6 +42,12 @@ class StorageTrouble(HostError):
     """Session store or archive cannot be used, or lacks what is asked of it."""
 
 
+class Fenced(HostError):
+    """The session store knows a later claim, number `epoch`."""
+
+    epoch = 0
+
+
 class Busy(HostError):
     """The session has something to do."""
 
@@ -68,6 +75,7 @@ _BY_SLUG: dict[str, type[HostError]] = {
     "archive-failed": StorageTrouble,
     "fork-source-missing": StorageTrouble,
     "session-busy": Busy,
+    "session-fenced": Fenced,
 }
 _BY_STATUS: dict[int, type[HostError]] = {507: HostFull, 503: Draining, 421: Misdirected}
 
@@ -78,4 +86,7 @@ def error_for(status: int, body: Json) -> HostError:
     kind = _BY_SLUG.get(slug) or _BY_STATUS.get(status)
     if kind is None:
         kind = Refused if 400 <= status < 500 else Unreachable
-    return kind(status, slug or "no-problem", str(body.get("detail", "no detail"))[:300])
+    error = kind(status, slug or "no-problem", str(body.get("detail", "no detail"))[:300])
+    if isinstance(error, Fenced) and isinstance(body.get("epoch"), int):
+        error.epoch = body["epoch"]
+    return error

@@ -93,9 +93,16 @@ class Kube:
             "PATCH", kind, path, query={"fieldManager": manager}, body=patch, content_type=_MERGE
         )
 
-    async def delete(self, kind: Kind, namespace: str, name: str, **preconditions: str) -> None:
-        """Delete an object if it is still the one that was meant; one that is gone already is no error."""
-        body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions}
+    async def delete(
+        self, kind: Kind, namespace: str, name: str, *, grace: int | None = None, **preconditions: str
+    ) -> None:
+        """Delete an object if it is still the one that was meant; one that is gone already is no error.
+
+        `grace` is in seconds; with 0 a pod is gone from the API server at once, whatever becomes of its processes.
+        """
+        body: Json = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions}
+        if grace is not None:
+            body["gracePeriodSeconds"] = grace
         try:
             await self._request("DELETE", kind, kind.path(namespace, name), body=body)
         except NotFound:

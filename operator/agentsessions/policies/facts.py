@@ -37,7 +37,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class PodFacts:
-    """One pod, as far as decisions need it."""
+    """One pod, as far as decisions need it. `gone_by`: when the grace period of its deletion is over."""
 
     name: str
     uid: str
@@ -47,6 +47,7 @@ class PodFacts:
     created: datetime
     owner_uid: str = ""
     deleting: bool = False
+    gone_by: datetime | None = None
     node: str | None = None
     accepted: datetime | None = None
     reason: str = ""
@@ -96,6 +97,7 @@ def pod_facts(pod: Json) -> PodFacts:
         created=datetime.fromisoformat(meta["creationTimestamp"]),
         owner_uid=_controller_uid(meta),
         deleting="deletionTimestamp" in meta,
+        gone_by=parse_time(meta.get("deletionTimestamp")),
         node=pod.get("spec", {}).get("nodeName"),
         accepted=parse_time(status.get("startTime")),
         reason=status.get("reason", ""),

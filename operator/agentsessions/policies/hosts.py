@@ -1,9 +1,11 @@
 """What the operator needs to know of a host pod, taken from its JSON; pure."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from agentsessions.api.base import Json
 from agentsessions.api.names import ANNOTATION_TEMPLATE_HASH, CONTAINER
+from agentsessions.policies.facts import parse_time
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +18,7 @@ class HostFacts:
     node: str | None = None
     ready: bool = False
     deleting: bool = False
+    gone_by: datetime | None = None
     template_hash: str = ""
     restarts: int = 0
     owner_uid: str = ""
@@ -40,6 +43,7 @@ def host_facts(pod: Json) -> HostFacts:
         node=pod.get("spec", {}).get("nodeName"),
         ready=conditions.get("Ready") == "True" and bool(status.get("podIP")),
         deleting="deletionTimestamp" in meta,
+        gone_by=parse_time(meta.get("deletionTimestamp")),
         template_hash=meta.get("annotations", {}).get(ANNOTATION_TEMPLATE_HASH, ""),
         restarts=next((int(c.get("restartCount", 0)) for c in containers if c["name"] == CONTAINER), 0),
         owner_uid=next((str(o["uid"]) for o in owners if o.get("controller")), ""),

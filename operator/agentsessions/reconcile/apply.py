@@ -125,7 +125,8 @@ async def _delete_pod(action: DeletePod, kube: Kube) -> None:
     """Delete exactly the pod that was seen."""
     version = {"resourceVersion": action.pod.resource_version} if action.unchanged else {}
     try:
-        await kube.delete(PODS, action.namespace, action.pod.name, uid=action.pod.uid, **version)
+        grace = 0 if action.lost else None
+        await kube.delete(PODS, action.namespace, action.pod.name, grace=grace, uid=action.pod.uid, **version)
     except Conflict:
         return  # it changed or was replaced meanwhile; its next event brings us back
 

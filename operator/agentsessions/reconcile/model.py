@@ -63,11 +63,15 @@ class StartOwner:
 
 @dataclass(frozen=True, slots=True)
 class DeletePod:
-    """Delete exactly this pod, and only if it is still as it was seen where `unchanged`."""
+    """Delete exactly this pod, and only if it is still as it was seen where `unchanged`.
+
+    `lost`: nobody will confirm its end, so that it is taken off the API server without.
+    """
 
     pod: PodFacts
     namespace: str
     unchanged: bool = False
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from agentsessions.api.config import OperatorConfig
 from agentsessions.api.status import AgentSessionStatus
 from agentsessions.policies import deadline, startup
 from agentsessions.policies.facts import PodFacts
+from agentsessions.policies.nodeloss import is_lost
 from agentsessions.policies.resolve import describe
 from agentsessions.reconcile import ending, starting
 from agentsessions.reconcile.model import DeletePod, Observed, Plan
@@ -26,7 +27,16 @@ def make_plan(seen: Observed, now: datetime, config: OperatorConfig) -> Plan:
     if session.status.completion_time is not None:
         return ending.tidy(seen, now)
     plan = _present_attempt(seen, now, config)
-    return plan.then(*_leftovers(seen))
+    return _without_lost(seen, plan.then(*_leftovers(seen)), now)
+
+
+def _without_lost(seen: Observed, plan: Plan, now: datetime) -> Plan:
+    """Return the plan with an end to pods that were lost with their nodes: nobody else will say that they ended."""
+    leaving = [pod for pod in seen.own_pods if pod.deleting and not pod.is_terminal]
+    lost = [DeletePod(pod, seen.namespace, lost=True) for pod in leaving if is_lost(pod, now)]
+    waits = [starting.LOOK_AGAIN] if len(lost) < len(leaving) else []
+    waits += [plan.requeue] if plan.requeue is not None else []
+    return replace(plan.then(*lost), requeue=min(waits, default=None))
 
 
 def _present_attempt(seen: Observed, now: datetime, config: OperatorConfig) -> Plan:

@@ -87,6 +87,7 @@ def children(
         policy_label=policy_label(policy),
         deadline=deadline.remaining(session.status.start_time, bound, now),
         gateway=config.gateway,
+        node_loss_seconds=config.node_loss_seconds,
     )
     first: list[Action] = [Ensure(policy, look=True)]
     if claim is not None:

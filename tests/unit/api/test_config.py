@@ -10,6 +10,7 @@ def test_an_empty_configuration_is_a_whole_one() -> None:
         "defaults": {},
         "dns": {"namespace": "kube-system", "podLabels": {"k8s-app": "kube-dns"}, "cidrs": []},
         "retryBackoff": {"baseSeconds": 10, "maxSeconds": 300},
+        "nodeLossSeconds": 60,
         "watchNamespaces": [],
         "gateway": {
             "enabled": False,

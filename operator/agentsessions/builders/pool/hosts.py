@@ -45,7 +45,7 @@ def _template(
     pool: AgentPool, settings: Settings, size: HostSize, secret: str, policy_label: str, config: OperatorConfig
 ) -> Json:
     """Return the template of one host."""
-    spec = isolation(settings) | placement(settings)
+    spec = isolation(settings) | placement(settings, config.node_loss_seconds)
     spec |= {
         "terminationGracePeriodSeconds": _grace(pool),
         "containers": [host_container(settings, config, memory=size.memory, grace=_grace(pool))],

@@ -8,6 +8,7 @@ from agentsessions.api.host import Beginning, HostSession
 from agentsessions.api.status import AgentSessionStatus
 from agentsessions.hosts.errors import (
     Draining,
+    Fenced,
     HostError,
     HostFull,
     Misdirected,
@@ -82,6 +83,8 @@ def refused(around: Around, given: Handover, error: HostError, now: datetime, co
         return _missing(around, error, now)
     if isinstance(error, StorageTrouble):
         return _storage_trouble(around, error, now)
+    if isinstance(error, Fenced):
+        return _outnumbered(around, error, now)
     if isinstance(error, Refused):
         text = f"Host '{given.host.name}' refuses the session ({error.slug}): {error.detail}"
         return patient(blocked(around, Reason.ACTIVATION_REFUSED, text, now), around, now)
@@ -111,6 +114,17 @@ def _storage_trouble(around: Around, error: StorageTrouble, now: datetime) -> St
         return waiting(around, Reason.STORE_UNREACHABLE, text, now, _patience(around, now))
     reason = _TROUBLES.get(error.slug, Reason.ACTIVATION_REFUSED)
     return patient(blocked(around, reason, error.detail, now), around, now)
+
+
+def _outnumbered(around: Around, error: Fenced, now: datetime) -> Step:
+    """The store has a later claim than status can have made, which must have lost some: go on from the store's number.
+
+    Nobody else is given the session: where it is was read from the API server in this very pass.
+    """
+    text = "The session store knows of more pods of the session than its status does; it is claimed anew."
+    step = waiting(around, Reason.HOST_NOT_READY, text, now, LOOK_AGAIN)
+    number = max(step.status.wakes, error.epoch - step.status.restarts)
+    return Step(step.status.model_copy(update={"wakes": number}), step.notices, step.requeue)
 
 
 def _once(before: AgentSessionStatus, reason: Reason, text: str) -> tuple[Notice, ...]:

@@ -83,7 +83,7 @@ def _removal(around: Around, settings: Settings, now: datetime, config: Operator
         return _waiting(around, problem, now)
     if around.pods:
         text = f"Pod '{around.pods[0].name}' is ending; then the stored conversation is removed."
-        return ownpod.leftovers(around, _waiting(around, text, now))
+        return ownpod.leftovers(around, _waiting(around, text, now), now)
     if around.cleanup is not None:
         return _followed(around, around.cleanup, settings, now, config)
     if not free:

@@ -11,6 +11,7 @@ from agentsessions.builders.networkpolicy import network_policy, policy_label
 from agentsessions.builders.ownhost import own_host_name, own_host_pod, own_host_secret
 from agentsessions.builders.volumeclaim import volume_claim
 from agentsessions.policies.facts import PodFacts
+from agentsessions.policies.nodeloss import is_lost
 from agentsessions.policies.resolve import Settings, describe
 from agentsessions.policies.startup import PATIENCE, Diagnosis, diagnose
 from agentsessions.reconcile.longrunning.figures import with_figures
@@ -48,12 +49,14 @@ def ending(around: Around, pod: PodFacts, now: datetime) -> Step:
     if pod.is_terminal:
         told = _with_loss(told, Host(pod=pod.name, pod_uid=pod.uid, node=pod.node), pod.reason, pod.message, now)
     status = set_state(around, State.PROGRESSING, Reason.WAKING, text, now, onto=told)
-    return Step(status, requeue=LOOK_AGAIN, actions=_without(around, but=""))
+    return Step(status, requeue=LOOK_AGAIN, actions=_without(around, now, but=""))
 
 
-def leftovers(around: Around, step: Step) -> Step:
+def leftovers(around: Around, step: Step, now: datetime) -> Step:
     """Return the step of a session that needs no pod, with the end of every pod that it still has."""
-    return Step(step.status, step.notices, step.requeue, actions=_without(around, but=""))
+    actions = _without(around, now, but="")
+    wait = LOOK_AGAIN if _others(around, but="") else step.requeue
+    return Step(step.status, step.notices, wait, actions=actions)
 
 
 def starting(around: Around, pod: PodFacts, settings: Settings, now: datetime) -> Step:
@@ -91,11 +94,13 @@ def lost(around: Around, settings: Settings, host: Host, now: datetime, config: 
     return Step(status, (Notice("Warning", Reason.HOST_LOST, "Move", text),), step.requeue, actions=step.actions)
 
 
-def guarded(around: Around, step: Step, pod: PodFacts, settings: Settings, config: OperatorConfig) -> Step:
+def guarded(
+    around: Around, step: Step, pod: PodFacts, settings: Settings, now: datetime, config: OperatorConfig
+) -> Step:
     """Return the step with what must hold as long as the pod runs: its NetworkPolicy stands, and no other pod does."""
     policy = network_policy(around.session.metadata.namespace, settings, config, hosts=True)
     fence = (Ensure(policy, look=True),) if policy_label(policy) == pod.policy_label else ()
-    return replace(step, actions=(*fence, *_without(around, but=pod.name), *step.actions))
+    return replace(step, actions=(*fence, *_without(around, now, but=pod.name), *step.actions))
 
 
 def _diagnosis(around: Around, pod: PodFacts, settings: Settings) -> Diagnosis:
@@ -110,7 +115,7 @@ def _remade(around: Around, pod: PodFacts, now: datetime) -> Step:
     text = f"Pod '{pod.name}' cannot start; it is made anew with the settings of now."
     status = set_state(around, State.PROGRESSING, Reason.WAKING, text, now)
     status = status.model_copy(update={"host": None, "answered_request_time": None})
-    return Step(status, requeue=LOOK_AGAIN, actions=_without(around, but=""))
+    return Step(status, requeue=LOOK_AGAIN, actions=_without(around, now, but=""))
 
 
 def _with_loss(status: AgentSessionStatus, host: Host, reason: str, text: str, now: datetime) -> AgentSessionStatus:
@@ -143,10 +148,13 @@ def _children(around: Around, settings: Settings, number: int, config: OperatorC
     return (*first, Ensure(secret), StartPod(pod))
 
 
-def _without(around: Around, *, but: str) -> tuple[Action, ...]:
-    """Return the deletions of the session's own pods, all but one."""
+def _without(around: Around, now: datetime, *, but: str) -> tuple[Action, ...]:
+    """Return the deletions of the session's own pods, all but one; of one that was lost with its node, without word."""
     namespace = around.session.metadata.namespace
-    return tuple(DeletePod(pod, namespace) for pod in _others(around, but=but) if not pod.deleting)
+    others = _others(around, but=but)
+    return tuple(
+        DeletePod(pod, namespace, lost=is_lost(pod, now)) for pod in others if not pod.deleting or is_lost(pod, now)
+    )
 
 
 def _others(around: Around, *, but: str) -> list[PodFacts]:

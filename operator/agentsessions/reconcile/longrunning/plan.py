@@ -88,13 +88,13 @@ def _hybrid(around: Around, settings: Settings, now: datetime, config: OperatorC
             return _at_rest(around, settings, now, config)
         return ownpod.lost(around, settings, host, now, config)
     if sleeping.is_in_vain(around, own, settings, now):
-        return ownpod.leftovers(around, sleeping.given_up(around, now))
+        return ownpod.leftovers(around, sleeping.given_up(around, now), now)
     pod = around.pod(own.uid)
     if pod is None or not pod.ready:
         step = ownpod.starting(around, own, settings, now)
     else:
         step = _awake(around, _on_host(around, settings, pod, now, config), settings, pod, now, config)
-    return step if step.status.host is None else ownpod.guarded(around, step, own, settings, config)
+    return step if step.status.host is None else ownpod.guarded(around, step, own, settings, now, config)
 
 
 def _in_pool(around: Around, settings: Settings, host: Host, now: datetime, config: OperatorConfig) -> Step:
@@ -122,7 +122,7 @@ def _at_rest(around: Around, settings: Settings, now: datetime, config: Operator
     """The session has no host: let it sleep, or wake it."""
     step = sleeping.sleeps(around, now, config)
     if step is not None:
-        return ownpod.leftovers(around, step)
+        return ownpod.leftovers(around, step, now)
     if around.fork_problem:
         return _forkless(around, now)
     if around.pool is not None:

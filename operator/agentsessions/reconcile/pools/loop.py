@@ -14,8 +14,8 @@ from agentsessions.api.names import STATUS_FIELD_MANAGER
 from agentsessions.api.pool import AgentPool, AgentPoolStatus
 from agentsessions.hosts.embeddedstore import with_store_url
 from agentsessions.kube.client import Kube
-from agentsessions.kube.errors import AlreadyExists, Refused
-from agentsessions.kube.paths import POOLS, SECRETS, kind_of
+from agentsessions.kube.errors import AlreadyExists, Conflict, Refused
+from agentsessions.kube.paths import PODS, POOLS, SECRETS, kind_of
 from agentsessions.policies.quantity import to_number
 from agentsessions.reconcile.longrunning.driver import LongRunning
 from agentsessions.reconcile.pools.model import PoolPlan, PoolSeen
@@ -63,6 +63,9 @@ class PoolReconciler:
         try:
             for manifest in plan.children:
                 await self._ensure(manifest, seen)
+            for host in plan.lost:
+                with suppress(Conflict):  # another pod has the name by now
+                    await self.kube.delete(PODS, seen.pool.metadata.namespace, host.name, grace=0, uid=host.uid)
         except Refused as error:
             problem = (Reason.POD_REJECTED, error.message)
             said = conditions(seen, plan.status, seen.pool.status.conditions, now, problem)

@@ -37,8 +37,12 @@ class PoolSeen:
 
 @dataclass(frozen=True, slots=True)
 class PoolPlan:
-    """The children that must be as they are here, the status that holds then, and when to look again."""
+    """The children that must be as they are here, the status that holds then, and when to look again.
+
+    `lost` are hosts that went with their nodes: the StatefulSet makes no other as long as they are on the API server.
+    """
 
     status: AgentPoolStatus
     children: tuple[Json, ...] = ()
     requeue: timedelta | None = None
+    lost: tuple[HostFacts, ...] = ()

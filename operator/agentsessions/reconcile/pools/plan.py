@@ -1,5 +1,6 @@
 """What to do about a pool: pure. The same world gives the same plan."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from agentsessions.api.base import Json
@@ -13,6 +14,7 @@ from agentsessions.builders.pool.neighbours import disruption_budget, headless_s
 from agentsessions.builders.pool.secret import host_secret
 from agentsessions.policies.autoscale import Scale, scale
 from agentsessions.policies.capacity import HostSize, host_size
+from agentsessions.policies.nodeloss import is_lost
 from agentsessions.policies.resolve import Settings, resolve
 from agentsessions.reconcile.pools.model import PoolPlan, PoolSeen
 from agentsessions.reconcile.pools.rows import conditions
@@ -38,7 +40,8 @@ def make_plan(seen: PoolSeen, now: datetime, config: OperatorConfig) -> PoolPlan
     scaled = replicas(seen, size, now)
     children = _children(seen, settings, size, scaled.replicas, config)
     status = _status(seen, size, scaled, children[-1], now)
-    return _paced(seen, PoolPlan(status, children, scaled.requeue or LOOK_AGAIN), now)
+    lost = tuple(host for host in seen.hosts if is_lost(host, now))
+    return _paced(seen, PoolPlan(status, children, scaled.requeue or LOOK_AGAIN, lost), now)
 
 
 def resolve_pool(seen: PoolSeen, config: OperatorConfig) -> Settings:
@@ -140,7 +143,7 @@ def _paced(seen: PoolSeen, plan: PoolPlan, now: datetime) -> PoolPlan:
     left = FIGURES - (now - seen.written)
     if before == plan.status or left <= timedelta():
         return plan
-    return PoolPlan(before, plan.children, min(left, plan.requeue or left))
+    return replace(plan, status=before, requeue=min(left, plan.requeue or left))
 
 
 def _but_figures(status: AgentPoolStatus) -> AgentPoolStatus:

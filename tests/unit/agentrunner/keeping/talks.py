@@ -61,6 +61,15 @@ class FakeStore(Store):
     faults: dict[str, list[Fault]] = field(default_factory=dict)
     down: StoreError | None = None
     calls: list[tuple[str, str | None, int]] = field(default_factory=list)
+    claims: list[int] = field(default_factory=list)
+
+    async def claim(self, key: SessionListSubkeysKey, epoch: int) -> None:
+        """Take note of a claim."""
+        await self._suffer("claim", {**key}, 0)  # type: ignore[typeddict-item]
+        self.claims.append(epoch)
+
+    def release(self, key: SessionListSubkeysKey) -> None:
+        """Nothing to forget."""
 
     async def append(self, key: SessionKey, entries: list[SessionStoreEntry]) -> None:
         """Add entries."""
