@@ -100,6 +100,12 @@ async def test_finalizers_are_merged_into_the_object_that_was_read(server: ApiSe
     assert asked.body == patch
 
 
+async def test_what_nobody_will_confirm_is_deleted_without_grace(server: ApiServer, kube: Kube) -> None:
+    server.says(OK)
+    await kube.delete(PODS, "n", "p", grace=0, uid="u")
+    assert server.asked[0].body["gracePeriodSeconds"] == 0
+
+
 async def test_delete_sends_its_preconditions(server: ApiServer, kube: Kube) -> None:
     server.says(OK)
     await kube.delete(PODS, "n", "p", uid="u", resourceVersion="9")

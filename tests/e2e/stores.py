@@ -82,6 +82,12 @@ class Store:
         assert self.kind is REDIS, f"{self.kind.name} has no such command"
         self.execute("sh", "-c", store_pods.LOSE, "sh", text, str(lines + 1))
 
+    def node(self) -> str:
+        """Return the node that it is bound to: its volume is there."""
+        pod = self.api.get(PODS, NAMESPACE, self._pod_name)
+        assert pod is not None, f"pod {self._pod_name} is gone"
+        return str(pod["spec"]["nodeName"])
+
     def kill(self) -> None:
         """End its pod at once, and wait until the next one serves what is on the volume."""
         pod = self.api.get(PODS, NAMESPACE, self._pod_name)

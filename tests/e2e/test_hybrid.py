@@ -29,7 +29,7 @@ STORES = [
 """Stores, how often a conversation is woken in each, and how many turns it has each time."""
 
 CROWD = 20
-SLEEPERS, ACTIVE = size(60, 200), size(4, 10)
+SLEEPERS, ACTIVE = size(40, 200), size(4, 10)
 
 
 @pytest.mark.timeout(900)

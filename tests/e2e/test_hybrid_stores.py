@@ -91,7 +91,7 @@ async def test_a_store_that_is_down_for_a_while_costs_nothing_but_time(stage: St
         assert events[-1].data == {"transcriptDurable": False}
         behind = await until_durable(stage, "patient", "False")
         assert condition(behind, "TranscriptDurable")["reason"] == "StoreUnreachable"
-        await asyncio.sleep(size(20, 60))
+        await asyncio.sleep(size(10, 60))
         assert condition(stage.lab.session("patient"), "Ready")["reason"] == "Running"
     await until_durable(stage, "patient", "True")
     await asyncio.to_thread(stage.asleep, "patient")

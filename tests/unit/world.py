@@ -85,9 +85,11 @@ class World:
         """Merge a patch into an object or a subresource."""
         return self._serve("PATCH", kind, name, lambda: self._merged(kind, namespace, name, patch, subresource))
 
-    async def delete(self, kind: Kind, namespace: str, name: str, **preconditions: str) -> None:
-        """Delete an object under preconditions."""
-        self._serve("DELETE", kind, name, lambda: self._deleted(kind, namespace, name, preconditions))
+    async def delete(
+        self, kind: Kind, namespace: str, name: str, *, grace: int | None = None, **preconditions: str
+    ) -> None:
+        """Delete an object under preconditions; a pod without grace is gone at once."""
+        self._serve("DELETE", kind, name, lambda: self._deleted(kind, namespace, name, preconditions, grace))
 
     # What tests do to it and ask of it.
 
@@ -213,13 +215,16 @@ class World:
             self.remove(kind, namespace, name)
         return deepcopy(body)
 
-    def _deleted(self, kind: Kind, namespace: str, name: str, preconditions: dict[str, str]) -> None:
+    def _deleted(self, kind: Kind, namespace: str, name: str, preconditions: dict[str, str], grace: int | None) -> None:
         body = self.objects.get((kind, namespace, name))
         if body is None:
             return
         _check(body, preconditions)
         self.on_delete(kind, body)
-        self.delete_gracefully(kind, body)
+        if grace == 0:
+            self.remove(kind, namespace, name)
+        else:
+            self.delete_gracefully(kind, body)
 
     def delete_gracefully(self, kind: Kind, body: Json) -> None:
         """Delete as the API server does: a pod on a node waits for the node."""

@@ -80,12 +80,16 @@ class LocalProvider(Provider):
 
     def restart_component(self, name: str, sign: signal.Signals = signal.SIGKILL) -> None:
         """End one process by the signal and start it again; see `status` for the names."""
-        machine = self._machine()
-        if name not in machine.expected():
-            raise ClusterError(f"{name}: no such component; there are {', '.join(machine.expected())}")
+        machine = self._machine_with(name)
         with self._lock():
             machine.processes.stop(name, sign)
             self._start_again(machine)
+
+    def stop_component(self, name: str) -> None:
+        """Kill one process; `start_node`, or `up`, starts it again."""
+        machine = self._machine_with(name)
+        with self._lock():
+            machine.processes.stop(name, signal.SIGKILL)
 
     def stop_node(self, name: str) -> None:
         """End everything on one node at once, as a power cut would."""
@@ -114,6 +118,12 @@ class LocalProvider(Provider):
     def _resumable(self, machine: Machine) -> bool:
         stamp = machine.stamp_file
         return stamp.exists() and stamp.read_text() == machine.stamp and network.complete(self._settings)
+
+    def _machine_with(self, component: str) -> Machine:
+        machine = self._machine()
+        if component not in machine.expected():
+            raise ClusterError(f"{component}: no such component; there are {', '.join(machine.expected())}")
+        return machine
 
     def _machine(self) -> Machine:
         return Machine(self._settings, {name: tools.group_named(name).folder() for name in tools.LOCAL})

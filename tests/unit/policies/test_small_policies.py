@@ -10,9 +10,32 @@ from hypothesis import strategies as st
 from agentsessions.api.config import Backoff, OperatorConfig
 from agentsessions.api.session import AgentSession, AgentSessionSpec
 from agentsessions.api.status import Usage
-from agentsessions.policies import admission, deadline, restart, retention, spending
+from agentsessions.policies import admission, deadline, nodeloss, restart, retention, spending
 from agentsessions.policies.outcome import Verdict
 from unit.make import NOW, later, make_session, make_settings
+
+NOT_READY, UNREACHABLE = "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds", "waits"),
+    [
+        ([], 60, {NOT_READY: 60, UNREACHABLE: 60}),
+        ([], None, {}),
+        ([{"key": "gpu", "effect": "NoSchedule"}], 0, {"gpu": None, NOT_READY: 0, UNREACHABLE: 0}),
+        (
+            [{"key": NOT_READY, "effect": "NoExecute", "tolerationSeconds": 900}],
+            60,
+            {NOT_READY: 900, UNREACHABLE: 60},
+        ),
+        ([{"operator": "Exists"}], 60, {None: None}),
+    ],
+)
+def test_what_a_user_says_of_lost_nodes_holds(
+    given: list[dict[str, object]], seconds: int | None, waits: dict[str | None, int | None]
+) -> None:
+    found = nodeloss.tolerations(given, seconds)
+    assert {one.get("key"): one.get("tolerationSeconds") for one in found} == waits
 
 
 def problem(session: AgentSession, config: OperatorConfig | None = None, **template: object) -> str | None:

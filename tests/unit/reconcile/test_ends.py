@@ -54,6 +54,25 @@ def test_retries_share_one_deadline() -> None:
     assert world.of(PODS) == []
 
 
+def test_a_pod_that_was_lost_with_its_node_is_followed_by_another_attempt() -> None:
+    world, operator = start_world()
+    operator.settle()
+    world.set_pod(pod_of(world), kubelet.running())
+    operator.settle()
+    lost = pod_of(world)["metadata"]["name"]
+    world.delete_gracefully(PODS, world.objects[PODS, NAMESPACE, lost])
+    operator.settle()
+    assert operator.requeue is not None
+    world.now += timedelta(seconds=29)
+    operator.settle()
+    assert [pod["metadata"]["name"] for pod in world.pods()] == [lost]
+    world.now += timedelta(seconds=1)
+    operator.settle()
+    assert lost not in [pod["metadata"]["name"] for pod in world.pods()]
+    assert ready(world) in [("False", "Starting"), ("False", "BackOff")]
+    assert world.session().status.failures == 0
+
+
 def test_the_end_of_a_pod_that_was_deleted_at_once_is_remembered() -> None:
     world, operator = start_world()
     operator.settle()

@@ -3,8 +3,8 @@
 import pytest
 
 from agentsessions.api.base import Json
-from agentsessions.api.host import Beginning
-from agentsessions.hosts.errors import Unreachable
+from agentsessions.api.host import PROBLEM_PREFIX, Beginning
+from agentsessions.hosts.errors import Unreachable, error_for
 from agentsessions.kube.paths import PODS
 from unit import kubelet
 from unit.hybrid import NAME, UID, awake, not_ready, own_pod, serving, start
@@ -90,6 +90,48 @@ def test_a_pod_that_is_lost_again_and_again_is_followed_with_growing_pauses() ->
     assert waits == sorted(waits)
     assert waits[0] == 0
     assert waits[-1] == 300
+
+
+@pytest.mark.requirement("K02", "H04")
+def test_a_pod_that_was_lost_with_its_node_is_followed_after_a_while_by_one_that_has_a_later_claim() -> None:
+    on = awake()
+    (pod,) = on.world.pods()
+    on.world.delete_gracefully(PODS, on.world.objects[PODS, NAMESPACE, pod["metadata"]["name"]])
+    on.settle()
+    before = on.deletions()
+    assert on.requeue is not None
+    on.idle(29)
+    on.settle()
+    assert (on.deletions(), on.says()) == (before, ("False", "Waking")), "a node has time to say that it has ended"
+    on.idle(1)
+    on.settle()
+    assert on.pods() == [own_pod(2)]
+    assert on.deletions() == before + 1
+    on.start_pods()
+    on.settle()
+    assert on.says() == ("True", "Running")
+    epochs = [given.epoch or 0 for given in on.hosts.given]
+    assert epochs == sorted(set(epochs))
+    assert len(epochs) == 2
+
+
+@pytest.mark.requirement("K02", "H04")
+def test_a_status_that_has_lost_its_count_takes_the_stores() -> None:
+    on = start()
+    on.settle()
+    fenced = error_for(409, {"type": f"{PROBLEM_PREFIX}session-fenced", "detail": "Another pod.", "epoch": 7})
+    on.hosts.refusal = fenced
+    on.ask()
+    on.settle()
+    on.start_pods()
+    on.settle()
+    assert on.says() == ("False", "HostNotReady")
+    on.hosts.refusal = None
+    on.look()
+    on.settle()
+    assert on.says() == ("True", "Running")
+    assert on.hosts.given[-1].epoch == 8
+    assert on.deletions() == 0
 
 
 def test_a_terminal_pod_is_deleted_and_followed_by_another() -> None:

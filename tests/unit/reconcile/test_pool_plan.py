@@ -1,5 +1,7 @@
 """What a pool's plan makes: what rolls its hosts and what does not, and what its conditions say."""
 
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -38,6 +40,15 @@ def test_another_number_of_hosts_rolls_none() -> None:
 @pytest.mark.parametrize("changed", [{"maxQueuedMessages": 3}, {"sessionsPerHost": 7}, {"implicitSessions": True}])
 def test_what_hosts_are_told_rolls_them(changed: dict[str, Any]) -> None:
     assert template(plan()) != template(plan(**changed))
+
+
+def test_a_host_that_was_lost_with_its_node_is_given_up_once_nobody_can_say_that_it_ended() -> None:
+    gone_by = NOW - timedelta(seconds=29)
+    host = HostFacts("chat-0", "uid-0", deleting=True, gone_by=gone_by)
+    other = HostFacts("chat-1", "uid-1", ready=True)
+    assert plan((host, other)).lost == ()
+    late = replace(host, gone_by=gone_by - timedelta(seconds=1))
+    assert plan((late, other)).lost == (late,)
 
 
 def test_the_host_runs_as_locked_down_as_a_session_and_has_time_to_drain() -> None:

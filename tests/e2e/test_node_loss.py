@@ -1,0 +1,127 @@
+"""A node that is heard of no more: its session goes on elsewhere, and what lives on there changes nothing."""
+
+import asyncio
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import cluster
+from cluster.local.provider import LocalProvider
+from e2e import manifests
+from e2e.api import DEPLOYMENTS, NODES, PODS, Api
+from e2e.gateway import reached, said
+from e2e.lab import Labs
+from e2e.operator_pod import NAMESPACE, is_rolled_out
+from e2e.sleepers import slept, told
+from e2e.stage import Stage, is_elsewhere
+from e2e.stores import Store, redis_store
+from e2e.waiting import eventually, wait_for
+from standin.conversation import digest
+
+_MOVED_SECONDS = 300
+"""The cluster takes 50 s to find that a node is lost; then nodeLossSeconds, the grace period and half a minute more."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Two nodes: one that will be lost, and one with all that has to go on."""
+
+    stage: Stage
+    store: Store
+    provider: LocalProvider
+    doomed: str
+    safe: str
+
+
+@pytest.fixture(scope="module")
+def scene(labs: Labs, provider: cluster.Provider) -> Iterator[Scene]:
+    """Nothing but what belongs to the node itself is on the node that will be lost."""
+    if not isinstance(provider, LocalProvider):
+        pytest.skip("nodes are lost only where they are processes of this machine")
+    with labs(ends_operator=True) as lab:
+        store = redis_store(lab)
+        safe = store.node()
+        doomed = next(node for node in provider.nodes() if node != safe)
+        with _cordoned(lab.api, doomed):
+            _cleared(lab.api, doomed)
+            lab.operator.wait_ready()
+        with reached(lab.api, lab.terminal) as gateway:
+            yield Scene(Stage.built(lab, gateway), store, provider, doomed, safe)
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.requirement("K02", "H04", "H31")
+async def test_a_session_goes_on_while_its_old_pod_lives_on_on_a_node_that_is_lost(scene: Scene) -> None:
+    stage, lab = scene.stage, scene.stage.lab
+    spec = {"sessionStore": scene.store.given_to(lab), "terminationGracePeriodSeconds": 5}
+    await slept(stage, "moved", spec)
+    client = stage.client("moved")
+    with _cordoned(lab.api, scene.safe):
+        assert said(await client.say_text(told(0))) == ["answer 0"]
+    old = lab.session("moved")["status"]["host"]
+    assert old["node"] == scene.doomed
+    work = f"sleep {60_000 + secrets.randbelow(9_999)}"
+    cut = asyncio.create_task(client.say_text(manifests.prompt(manifests.bash(work, timeout=600_000))))
+    await asyncio.to_thread(eventually, lambda: _runs(work), lambda runs: runs, "the tool's work")
+    scene.provider.stop_component(f"{scene.doomed}-kubelet")
+    try:
+        moved = await asyncio.to_thread(lab.until, "moved", is_elsewhere(old["podUID"]), "another pod", _MOVED_SECONDS)
+        assert moved["status"]["host"]["node"] == scene.safe
+        assert said(await client.say_text(told(1))) == ["answer 1"]
+        assert (await cut)[-1].kind == "error"
+        await asyncio.to_thread(eventually, lambda: _runs(work), lambda runs: not runs, "the end of the old pod's work")
+        assert _host_lives(moved["status"]["lastTermination"]["podUID"]), "nobody has ended the old pod's host"
+    finally:
+        await asyncio.to_thread(scene.provider.start_node, scene.doomed)
+    assert said(await client.say_text(told(2))) == ["answer 2"]
+    await asyncio.to_thread(eventually, lambda: _host_lives(old["podUID"]), lambda lives: not lives, "its end")
+    found = lab.session("moved")
+    heard = lab.model_heard(found)
+    assert [heard[0], *heard[-2:]] == [digest(told(number)) for number in range(3)]
+    assert len(heard) == 4, "with the turn that was cut"
+    assert (found["status"]["restarts"], found["status"]["lastTermination"]["podUID"]) == (1, old["podUID"])
+
+
+@contextmanager
+def _cordoned(api: Api, node: str) -> Iterator[None]:
+    """Keep new pods away from a node."""
+    api.patch(NODES, None, node, {"spec": {"unschedulable": True}})
+    try:
+        yield
+    finally:
+        api.patch(NODES, None, node, {"spec": {"unschedulable": None}})
+
+
+def _cleared(api: Api, node: str) -> None:
+    """Have all Deployments run on other nodes."""
+    for pod in api.list(PODS, None, fieldSelector=f"spec.nodeName={node}"):
+        meta = pod["metadata"]
+        if any(owner["kind"] == "ReplicaSet" for owner in meta.get("ownerReferences", [])):
+            api.delete(PODS, meta["namespace"], meta["name"])
+            wait_for(api, PODS, meta["namespace"], meta["name"], lambda found: found is None, "its end")
+    for namespace in (NAMESPACE, "kube-system", manifests.STAND_IN_NAMESPACE):
+        for one in api.list(DEPLOYMENTS, namespace):
+            wait_for(api, DEPLOYMENTS, namespace, one["metadata"]["name"], is_rolled_out, "its rollout")
+
+
+def _runs(command: str) -> bool:
+    """Return whether a process of this machine, in whatever pod, runs the command."""
+    return any(command.encode() in line for line in _read("cmdline", b"\0", b" "))
+
+
+def _host_lives(pod_uid: str) -> bool:
+    """Return whether a pod's host runs on this machine, whatever the API server knows of the pod."""
+    return any(pod_uid.encode() in groups or pod_uid.replace("-", "_").encode() in groups for groups in _read("cgroup"))
+
+
+def _read(name: str, old: bytes = b"", new: bytes = b"") -> list[bytes]:
+    """Return a file of all processes."""
+    found = []
+    for path in Path("/proc").glob(f"[0-9]*/{name}"):
+        with suppress(OSError):
+            found.append(path.read_bytes().replace(old, new) if old else path.read_bytes())
+    return found
