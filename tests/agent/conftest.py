@@ -10,6 +10,7 @@ import pytest
 
 from agent.container import Container
 from agent.host import Host
+from agent.kept import Kept
 from agent.model import Model, serve
 
 
@@ -35,3 +36,14 @@ async def host(tmp_path: Path, model: Model) -> AsyncIterator[Host]:
         yield found
     finally:
         await found.destroy()
+
+
+@pytest.fixture
+async def kept(tmp_path: Path, model: Model) -> AsyncIterator[Kept]:
+    """Return a running host whose sessions are kept in a store."""
+    found = Kept(tmp_path, model)
+    await found.host.start()
+    try:
+        yield found
+    finally:
+        await found.host.destroy()

@@ -3,93 +3,17 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agent.host import Host, Json, Talk, events, texts
-from agent.model import Model, script
+from agent.host import Json, Talk, events, texts
+from agent.kept import Kept, said
+from agent.model import script
 from agentsessions.api.host import Scope
 
 pytestmark = pytest.mark.timeout(240)
-
-
-class Kept:
-    """A host whose sessions are kept in a store, which outlives its pods."""
-
-    def __init__(self, folder: Path, model: Model) -> None:
-        self.store = folder / "store"
-        secrets = folder / "secrets"
-        for place in (self.store, secrets, folder / "host"):
-            place.mkdir()
-        (secrets / "directory").write_text(str(self.store))
-        settings = {
-            "type": "Custom",
-            "prefix": "test/team",
-            "secrets": str(secrets),
-            "custom": {"entryPoint": "agent.filestore:factory"},
-        }
-        self.model = model
-        self.settings = settings
-        self.host = Host(folder / "host", model.url, store=settings)
-
-    def fault(self, name: str, value: str = "") -> Path:
-        """Have the store fail; unlink what this returns to mend it."""
-        path = self.store / name
-        path.write_text(value)
-        return path
-
-    def entries(self, session_id: str) -> list[Json]:
-        """Return what the store has of a conversation."""
-        found = list(self.store.glob(f"keys/*/{session_id}.jsonl"))
-        return [json.loads(line) for path in found for line in path.read_text().splitlines()]
-
-    async def in_a_tool(self, talk: Talk, gate: Path) -> None:
-        """Wait until a tool made its file, and the store has the call; the prompt alone names the command, too."""
-        async with asyncio.timeout(60):
-            while '"tool_use"' not in json.dumps(self.entries(talk.session_id)) or not begun(gate):  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
-
-    @asynccontextmanager
-    async def on_another_node(self) -> AsyncIterator[Host]:
-        """A second pod beside the first, with a disk of its own at the same place."""
-        folder = self.store.parent / "other"
-        folder.mkdir()
-        host = Host(folder, self.model.url, seen_as=self.host.folder, store=self.settings)
-        try:
-            await host.start()
-            yield host
-        finally:
-            await host.destroy()
-
-    async def another_pod(self) -> None:
-        """Lose the pod with its disk, and start the next."""
-        await self.host.vanish()
-        await self.host.start()
-
-
-@pytest.fixture
-async def kept(tmp_path: Path, model: Model) -> AsyncIterator[Kept]:
-    found = Kept(tmp_path, model)
-    await found.host.start()
-    try:
-        yield found
-    finally:
-        await found.host.destroy()
-
-
-def begun(gate: Path) -> bool:
-    """Say whether a tool made its file."""
-    return gate.exists()
-
-
-def said(model: Model) -> str:
-    """Return all that the model was last sent."""
-    return json.dumps(model.bodies[-1]["messages"])
 
 
 async def put_away(talk: Talk, wait: str = "true") -> Json:
@@ -223,47 +147,6 @@ async def test_a_cut_turn_goes_on_by_itself_where_that_is_asked_for(kept: Kept) 
     state = await talk.until(interrupted=False, phase="Idle")
     assert "Continue the task" in said(kept.model)
     assert state["prompts"] == 2
-
-
-@pytest.mark.requirement("H04", "K02")
-async def test_a_pod_that_lives_on_after_its_session_was_taken_up_elsewhere_changes_nothing(kept: Kept) -> None:
-    old = await kept.host.give(epoch=1)
-    await old.say(script({"text": "first"}))
-    gate = kept.store / "gate"
-    act = {"command": f"touch {gate}; sleep 600"}
-    cut = asyncio.create_task(old.say(script({"tool": "Bash", "input": act}, {"text": "too late"})))
-    await kept.in_a_tool(old, gate)
-    async with kept.on_another_node() as host:
-        new = await host.give(old.session_id, epoch=2)
-        assert (await new.state())["beginning"] == "Resumed"
-        taken = kept.entries(new.session_id)
-        await new.say(script({"text": "second"}))
-        seen = await asyncio.wait_for(cut, 60)
-        assert seen[-1].kind == "error"
-        assert seen[-1].data["type"].endswith("/session-moved")
-        status, problem = await old.host.json("GET", f"/sessions/{old.session_id}")
-        assert (status, problem["type"].rpartition("/")[2]) == (404, "session-not-found")
-        status, problem = await old.host.activate(old.session_id, epoch=1)
-        assert (status, problem["type"].rpartition("/")[2], problem["epoch"]) == (409, "session-fenced", 2)
-        entries = kept.entries(new.session_id)
-        assert entries[: len(taken)] == taken
-        assert "[Request interrupted" not in json.dumps(entries), "the end of the turn in the old pod"
-        await new.say(script({"text": "third"}))
-        assert all(word in said(kept.model) for word in ("first", "second"))
-        assert (await new.state())["durable"] is True
-
-
-@pytest.mark.requirement("H04", "K02")
-async def test_a_message_to_a_pod_that_others_believe_lost_is_not_begun(kept: Kept) -> None:
-    old = await kept.host.give(epoch=3)
-    await old.say(script({"text": "first"}))
-    async with kept.on_another_node() as host:
-        await host.give(old.session_id, epoch=4)
-        effect = kept.store / "effect"
-        seen = await old.say(script({"tool": "Bash", "input": {"command": f"touch {effect}"}}, {"text": "second"}))
-        assert [event.kind for event in seen] == ["error"]
-        assert seen[-1].data["type"].endswith("/session-moved")
-        assert not begun(effect)
 
 
 @pytest.mark.requirement("H30", "H31")

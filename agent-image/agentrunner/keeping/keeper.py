@@ -19,6 +19,7 @@ from agentrunner.keeping.files import OURS, TranscriptFiles, as_entries, as_stor
 from agentrunner.keeping.found import Found, taken_up
 from agentrunner.keeping.ledger import BEGUN, LEDGER, Ledger, begun, kept, later, read
 from agentrunner.keeping.mirror import Mirror
+from agentrunner.keeping.refusals import require, unusable
 from agentrunner.lines import Entry, read_all
 from agentrunner.serving import metrics
 from agentrunner.serving.places import SessionPlaces
@@ -34,11 +35,6 @@ _ANNOUNCE_SECONDS = 3.0
 """How long a turn waits until the store knows that it begins; a store that is down holds no turn up for longer."""
 
 _BEGINNINGS = {Fit.MISSING: Beginning.LOST, Fit.TRUNCATED: Beginning.TRUNCATED, Fit.DIVERGED: Beginning.DIVERGED}
-_REFUSALS = {
-    Fit.MISSING: ("transcript-missing", "The conversation so far was found neither on this host nor in the store."),
-    Fit.TRUNCATED: ("transcript-truncated", "Only a part of the conversation so far was found."),
-    Fit.DIVERGED: ("transcript-diverged", "Another conversation was found than the one that took place."),
-}
 
 
 class CannotKeep(Exception):
@@ -99,10 +95,8 @@ class Keeper:
         """Find the conversation and the workspace of a session that is new to this host. Raises Problem."""
         try:
             return await self._find(wanted, left_here=False)
-        except StoreFenced as error:
-            raise fenced(error) from None
         except StoreError as error:
-            raise _unusable(error) from None
+            raise unusable(error) from None
 
     async def find_again(self, wanted: Activation) -> Found:
         """Take up a session that an earlier process of this host left, by what it noted then. Raises Problem."""
@@ -112,7 +106,7 @@ class Keeper:
         try:
             return await self._find(wanted, left_here=True)
         except StoreFenced as error:
-            raise fenced(error) from None
+            raise unusable(error) from None
         except StoreError as error:
             return await self._find_on_disk(wanted, noted, error)
 
@@ -120,13 +114,13 @@ class Keeper:
         """Refuse a session that the host has if it is not what the control plane remembers. Raises Problem."""
         if self._mirror is not None:
             try:
-                await self._mirror.claim(wanted.epoch)
+                await self._mirror.claim.make(wanted.epoch)
             except StoreFenced as error:
-                raise fenced(error) from None
+                raise unusable(error) from None
             except StoreError:
                 pass  # claimed before the next write
         disk = await asyncio.to_thread(read_all, self.files.main)
-        _require(judge(disk, None, _expected(wanted)).fit, wanted)
+        require(judge(disk, None, _expected(wanted)).fit, wanted)
 
     async def announce(self, message: str) -> None:
         """Let the store know that a message's turn begins, before it has any effect: a lost pod takes its disk along.
@@ -137,8 +131,8 @@ class Keeper:
         if self._store is None:
             return
         try:
-            note = self._store.replace(self.files.key(BEGUN), as_stored([begun(message)]))
-            await asyncio.wait_for(note, _ANNOUNCE_SECONDS)
+            async with asyncio.timeout(_ANNOUNCE_SECONDS):
+                await self._store.replace(self.files.key(BEGUN), as_stored([begun(message)]))
         except StoreFenced:
             raise
         except (StoreError, TimeoutError):
@@ -188,11 +182,13 @@ class Keeper:
     async def _find(self, wanted: Activation, *, left_here: bool) -> Found:
         """Find what there is, and have it on the disk; a workspace that was left here is newer than any archive."""
         if self._mirror is not None:
-            await self._mirror.claim(wanted.epoch)  # before it is read: what is read then is all there will ever be
+            await self._mirror.claim.make(
+                wanted.epoch
+            )  # before it is read: what is read then is all there will ever be
         stored = await self._load(self.files)
         disk = await asyncio.to_thread(read_all, self.files.main)
         verdict = judge(disk, stored, _expected(wanted))
-        _require(verdict.fit, wanted)
+        require(verdict.fit, wanted)
         source = _fork_source(verdict, wanted)
         if not left_here:
             await self._restore(source or self._session_id)
@@ -209,9 +205,9 @@ class Keeper:
         assert self._mirror is not None
         disk = await asyncio.to_thread(read_all, self.files.main)
         verdict = judge(disk, None, _expected(wanted))
-        _require(verdict.fit, wanted)
+        require(verdict.fit, wanted)
         if _fork_source(verdict, wanted) is not None:
-            raise _unusable(error)
+            raise unusable(error)
         self._mirror.begin_unseen(error)
         return taken_up(_beginning(verdict, None), disk, noted, wanted, None)
 
@@ -283,13 +279,6 @@ class Keeper:
         return self._places.own / "archive.json"
 
 
-def _require(fit: Fit, wanted: Activation) -> None:
-    """Refuse to go on without the whole conversation, unless the session says otherwise. Raises Problem."""
-    if fit is not Fit.WHOLE and wanted.on_missing_transcript == "Fail":
-        slug, text = _REFUSALS[fit]
-        raise Problem(409, slug, text)
-
-
 def _expected(wanted: Activation) -> Transcript | None:
     """Return what the control plane remembers; that there were turns at all means that there was something."""
     if wanted.transcript is None and wanted.usage is not None and wanted.usage.turns > 0:
@@ -309,13 +298,3 @@ def _beginning(verdict: Verdict, fork: str | None) -> Beginning:
     if fork is not None:
         return Beginning.FORKED
     return Beginning.FRESH if verdict.source is Source.NOTHING else Beginning.RESUMED
-
-
-def fenced(error: StoreFenced) -> Problem:
-    """Say that another pod has the session, and the number of its claim."""
-    return Problem(409, "session-fenced", "Another pod has taken the session up.", more={"epoch": error.epoch})
-
-
-def _unusable(error: StoreError) -> Problem:
-    slug = "store-refused" if isinstance(error, StoreRefused) else "store-unreachable"
-    return Problem(503, slug, f"The session store cannot be used: {error}", {"Retry-After": "5"})

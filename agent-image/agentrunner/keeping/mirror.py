@@ -7,9 +7,8 @@ refuses; it serves here as a signal: what it names must be in the file before a 
 What the store has is only ever added to, or replaced when all of it is on this disk too. Where it has what the disk has
 not, another pod wrote it, or the disk lost it: then nothing is overwritten, and the copying stands still.
 
-Before anything is read or written, the session is claimed by the number that the control plane gave it (its epoch). A
-pod that others believe lost may live on; once the next one has claimed, the store takes nothing from it any more, and
-it learns of that here.
+A pod that others believe lost may live on; once the next one has claimed the session, the store takes nothing from it
+any more, and it learns of that here.
 """
 
 import asyncio
@@ -18,17 +17,17 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from claude_agent_sdk import SessionKey, SessionListSubkeysKey, SessionStore, SessionStoreEntry
+from claude_agent_sdk import SessionKey, SessionStore, SessionStoreEntry
 
+from agentrunner.keeping.claim import Claim
 from agentrunner.keeping.files import METADATA, TranscriptFiles, as_entries, as_stored, uuids
 from agentrunner.lines import Entry, Tail, digest
 from agentrunner.serving import metrics
 from agentrunner.stores.base import Store, StoreError, StoreFenced, StoreRefused, StoreUnreachable
 
-_FIRST_BACKOFF, _LAST_BACKOFF = 0.5, 10.0
+_FIRST_BACKOFF, _LAST_BACKOFF, _FOREIGN_BACKOFF = 0.5, 10.0, 300.0
 _CLAIM_SECONDS = 15.0
 """How often a pod that writes nothing looks whether another one has the session: its tools may be at work still."""
-
 _FILE_SECONDS = 2.0
 """How long the CLI may take to write what it has announced."""
 
@@ -72,6 +71,7 @@ class Mirror:
     """The copying of one session. `on_change` is called when `durable`, `problem` or `fenced` changes."""
 
     def __init__(self, store: Store, files: TranscriptFiles, on_change: Callable[[], None]) -> None:
+        self.claim = Claim(store, {"project_key": files.project_key, "session_id": files.session_id})
         self.fenced = False
         self.signal = Signal(self._heard)  # type: ignore[abstract]  # the rest of the protocol is optional
         self.problem: str | None = None
@@ -83,8 +83,6 @@ class Mirror:
         self._announced: set[str] = set()
         self._behind = False
         self._waiting = 0
-        self._epoch: int | None = None
-        self._claimed = True
         self._news = asyncio.Event()
         self._turn = asyncio.Lock()
         self._pump: asyncio.Task[None] | None = None
@@ -93,22 +91,6 @@ class Mirror:
     def durable(self) -> bool:
         """Whether the store has all that was written before the last look."""
         return not self._behind
-
-    async def claim(self, epoch: int | None) -> None:
-        """Have the conversation be this pod's to write. Raises StoreError; what cannot be done now is done later."""
-        if epoch is None or (self._claimed and epoch == self._epoch):
-            return
-        self._epoch, self._claimed = epoch, False
-        await self._require_claim()
-
-    async def _require_claim(self) -> None:
-        if not self._claimed and self._epoch is not None:
-            await self._store.claim(self._session, self._epoch)
-            self._claimed = True
-
-    @property
-    def _session(self) -> SessionListSubkeysKey:
-        return {"project_key": self._files.project_key, "session_id": self._files.session_id}
 
     async def begin(self) -> None:
         """Go on from what the store has now, and copy from then on. Raises StoreError."""
@@ -149,7 +131,7 @@ class Mirror:
             with suppress(asyncio.CancelledError):
                 await self._pump
             self._pump = None
-        self._store.release(self._session)
+        self.claim.release()
         self._say_waiting()
 
     def _heard(self, key: SessionKey, entries: Iterable[Entry]) -> None:
@@ -176,38 +158,28 @@ class Mirror:
             try:
                 async with self._turn:
                     if quiet:
-                        await self._look_at_claim()
+                        await self.claim.look()
                     else:
                         await self._push()
                 wait = _FIRST_BACKOFF
             except Exception as error:
                 self._failed(error)
                 await asyncio.sleep(wait)
-                wait = min(wait * 2, _LAST_BACKOFF)
+                wait = min(wait * 2, _FOREIGN_BACKOFF if isinstance(error, Foreign) else _LAST_BACKOFF)
                 self._news.set()
 
     async def _heard_in_time(self) -> bool:
         """Wait for something to copy, for a while; return whether there is."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._news.wait(), _CLAIM_SECONDS)
+            async with asyncio.timeout(_CLAIM_SECONDS):  # wait_for of Python 3.11 may swallow the end of the task
+                await self._news.wait()
         heard = self._news.is_set()
         self._news.clear()
         return heard
 
-    async def _look_at_claim(self) -> None:
-        """See that the session is still this pod's, also while nothing is written; raises StoreFenced."""
-        if self._epoch is None:
-            return
-        try:
-            await self._store.claim(self._session, self._epoch)
-        except StoreFenced:
-            raise
-        except StoreError:
-            return  # nothing waits to be stored; whatever comes next will tell
-
     async def _push(self) -> None:
         """Bring the store up to the files."""
-        await self._require_claim()
+        await self.claim.require()
         self._look()
         for subpath, copy in self._copies.items():
             await self._push_one(subpath, copy)

@@ -1,0 +1,43 @@
+"""This pod's claim on its session in the store: made before anything is read, looked at while nothing is written."""
+
+from claude_agent_sdk import SessionListSubkeysKey
+
+from agentrunner.stores.base import Store, StoreError, StoreFenced
+
+
+class Claim:
+    """A claim by the number that the control plane gave with the session (its epoch); without one there is none."""
+
+    def __init__(self, store: Store, session: SessionListSubkeysKey) -> None:
+        self._store = store
+        self._session = session
+        self._epoch: int | None = None
+        self._made = True
+
+    async def make(self, epoch: int | None) -> None:
+        """Have the conversation be this pod's to write. Raises StoreError; what cannot be done now is done later."""
+        if epoch is None or (self._made and epoch == self._epoch):
+            return
+        self._epoch, self._made = epoch, False
+        await self.require()
+
+    async def require(self) -> None:
+        """Make the claim unless it is made. Raises StoreError."""
+        if not self._made and self._epoch is not None:
+            await self._store.claim(self._session, self._epoch)
+            self._made = True
+
+    async def look(self) -> None:
+        """See that the session is still this pod's. Raises StoreFenced; a store that cannot tell now says nothing."""
+        if self._epoch is None:
+            return
+        try:
+            await self._store.claim(self._session, self._epoch)
+        except StoreFenced:
+            raise
+        except StoreError:
+            return
+
+    def release(self) -> None:
+        """Forget it: the session is no longer here."""
+        self._store.release(self._session)

@@ -1,0 +1,27 @@
+"""Why a host does not take a session: what was found of its conversation, or what its store says."""
+
+from agentrunner.keeping.compare import Fit
+from agentrunner.serving.problems import Problem
+from agentrunner.stores.base import StoreError, StoreFenced, StoreRefused
+from agentsessions.api.host import Activation
+
+_REFUSALS = {
+    Fit.MISSING: ("transcript-missing", "The conversation so far was found neither on this host nor in the store."),
+    Fit.TRUNCATED: ("transcript-truncated", "Only a part of the conversation so far was found."),
+    Fit.DIVERGED: ("transcript-diverged", "Another conversation was found than the one that took place."),
+}
+
+
+def require(fit: Fit, wanted: Activation) -> None:
+    """Refuse to go on without the whole conversation, unless the session says otherwise. Raises Problem."""
+    if fit is not Fit.WHOLE and wanted.on_missing_transcript == "Fail":
+        slug, text = _REFUSALS[fit]
+        raise Problem(409, slug, text)
+
+
+def unusable(error: StoreError) -> Problem:
+    """Say that the store cannot be used, or that another pod has the session by now, with the number of its claim."""
+    if isinstance(error, StoreFenced):
+        return Problem(409, "session-fenced", "Another pod has taken the session up.", more={"epoch": error.epoch})
+    slug = "store-refused" if isinstance(error, StoreRefused) else "store-unreachable"
+    return Problem(503, slug, f"The session store cannot be used: {error}", {"Retry-After": "5"})
