@@ -40,6 +40,7 @@ _ORDER = (
     "test_operator_process",
     "test_operator_killed",
     "test_leadership",
+    "test_node_loss",
 )
 """Cheap modules first; those that end the operator last, since they would slow down what runs beside them."""
 
