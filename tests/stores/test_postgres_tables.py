@@ -68,6 +68,19 @@ async def test_a_role_that_may_make_no_tables_works_with_those_of_another(databa
     assert await store.list_projects() == []
 
 
+async def test_tables_of_an_earlier_version_get_what_they_lack(database: Database) -> None:
+    await database.owner().append(KEY, entries(2))
+    await database.execute(
+        "DROP TABLE agentsessions_claims",
+        "DELETE FROM agentsessions_schema",
+        "INSERT INTO agentsessions_schema VALUES (1)",
+    )
+    store = database.owner()
+    await store.claim({"project_key": KEY["project_key"], "session_id": KEY["session_id"]}, 3)
+    await store.append(KEY, entries(1, 2))
+    assert await store.load(KEY) == entries(3)
+
+
 async def test_tables_of_a_later_version_are_left_alone(database: Database) -> None:
     await database.owner().load(KEY)
     await database.execute("INSERT INTO agentsessions_schema VALUES (7)")

@@ -1,5 +1,7 @@
 """Tables in Postgres, made on first use. `agentsessions_schema` holds the version of the others.
 
+Version 2 has claims; what an earlier version lacks is added.
+
 Entries are kept as text, since json types reorder keys and change numbers.
 """
 
@@ -7,7 +9,7 @@ from typing import Any
 
 from agentrunner.stores.base import StoreRefused
 
-VERSION = 1
+VERSION = 2
 
 _LOCK = 0x6167656E7473  # any number that no one else is likely to lock
 _FIND = "SELECT to_regclass('agentsessions_schema') IS NOT NULL"
@@ -43,8 +45,8 @@ INSERT INTO agentsessions_schema VALUES ({VERSION}) ON CONFLICT DO NOTHING;
 
 
 async def ensure(connection: Any) -> None:
-    """Make the tables unless they are there; StoreRefused when they are those of a later version."""
-    if not await connection.fetchval(_FIND):
+    """Make the tables that are not there; StoreRefused when they are those of a later version."""
+    if not await connection.fetchval(_FIND) or await connection.fetchval(_READ) < VERSION:
         async with connection.transaction():
             await connection.execute(f"SELECT pg_advisory_xact_lock({_LOCK})")
             await connection.execute(_MAKE)
