@@ -13,7 +13,7 @@ VERSION = 2
 
 _LOCK = 0x6167656E7473  # any number that no one else is likely to lock
 _FIND = "SELECT to_regclass('agentsessions_schema') IS NOT NULL"
-_READ = "SELECT max(version) FROM agentsessions_schema"
+_READ = "SELECT coalesce(max(version), 0) FROM agentsessions_schema"
 _MAKE = f"""
 CREATE TABLE IF NOT EXISTS agentsessions_schema (version integer PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS agentsessions_transcripts (
