@@ -18,6 +18,8 @@ class Claim:
         """Have the conversation be this pod's to write. Raises StoreError; what cannot be done now is done later."""
         if epoch is None or (self._made and epoch == self._epoch):
             return
+        if self._epoch is not None and epoch < self._epoch:
+            raise StoreFenced(self._epoch)  # by whoever knows less than there was; what is claimed stays claimed
         self._epoch, self._made = epoch, False
         await self.require()
 
@@ -26,6 +28,10 @@ class Claim:
         if not self._made and self._epoch is not None:
             await self._store.claim(self._session, self._epoch)
             self._made = True
+
+    def is_ours(self, error: StoreFenced) -> bool:
+        """Return whether a write was refused for this very claim: it began before that was made, and is tried again."""
+        return error.epoch == self._epoch
 
     async def look(self) -> None:
         """See that the session is still this pod's. Raises StoreFenced; a store that cannot tell now says nothing."""

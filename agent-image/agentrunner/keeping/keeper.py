@@ -114,7 +114,7 @@ class Keeper:
         """Refuse a session that the host has if it is not what the control plane remembers. Raises Problem."""
         if self._mirror is not None:
             try:
-                await self._mirror.claim.make(wanted.epoch)
+                await self._mirror.claim_as(wanted.epoch)
             except StoreFenced as error:
                 raise unusable(error) from None
             except StoreError:
@@ -128,13 +128,15 @@ class Keeper:
         A store that does not answer holds no turn up for long, and knows of this one only by its transcript. Raises
         StoreFenced if another pod has the session by now.
         """
-        if self._store is None:
+        if self._store is None or self._mirror is None:
             return
         try:
             async with asyncio.timeout(_ANNOUNCE_SECONDS):
+                await self._mirror.claim.require()
                 await self._store.replace(self.files.key(BEGUN), as_stored([begun(message)]))
-        except StoreFenced:
-            raise
+        except StoreFenced as error:
+            if self._mirror.refused(error):
+                raise
         except (StoreError, TimeoutError):
             return
 
@@ -151,8 +153,12 @@ class Keeper:
             return None
         if not await self._mirror.settle(SETTLE_SECONDS):
             return False
-        with suppress(StoreError):  # the ledger alone is no reason to hold a turn up: the next one brings it
+        try:
             await self._store.replace(self.files.key(LEDGER), as_stored([ledger.entry()]))
+        except StoreFenced as error:
+            return not self._mirror.refused(error)
+        except StoreError:  # the ledger alone is no reason to hold a turn up: the next one brings it
+            return True
         return True
 
     async def put_away(self, ledger: Ledger) -> None:

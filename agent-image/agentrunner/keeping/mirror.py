@@ -124,6 +124,17 @@ class Mirror:
             self._news.set()
         return self.durable
 
+    async def claim_as(self, epoch: int | None) -> None:
+        """Claim under another number, with no write under way. Raises StoreError."""
+        async with self._turn:
+            await self.claim.make(epoch)
+
+    def refused(self, error: StoreFenced) -> bool:
+        """Take note of a refusal that was met elsewhere; return whether another pod has the session."""
+        if not self.claim.is_ours(error):
+            self._failed(error)
+        return self.fenced
+
     async def close(self) -> None:
         """Stop to copy."""
         if self._pump is not None:
@@ -203,6 +214,8 @@ class Mirror:
 
     async def _push_one(self, subpath: str | None, copy: _Copy) -> None:
         key = self._files.key(subpath)
+        if copy.doubtful or copy.unsure:
+            await self.claim.look()  # not every store says by what it returns that the session is another's
         if copy.doubtful:
             await self._clear_up(key, copy)
         if copy.unsure:
@@ -255,6 +268,7 @@ class Mirror:
         """See that the store still has what it took; one that lost some gets it back from the disk."""
         for subpath, copy in self._copies.items():
             if copy.stored and await self._store.count(self._files.key(subpath)) != copy.stored:
+                await self.claim.look()
                 self._changed("StoreBehind")
                 copy.unsure = True  # until it is mended: nothing is added to what is not as it was left
                 await self._compare(subpath, copy, mend=True)
@@ -280,7 +294,7 @@ class Mirror:
             kind, problem = "refused", "StoreRefused"
         elif isinstance(error, Foreign):
             kind, problem = "foreign", "TranscriptDiverged"
-        elif isinstance(error, StoreFenced):
+        elif isinstance(error, StoreFenced) and not self.claim.is_ours(error):
             kind, problem, self.fenced = "fenced", "Fenced", True
         metrics.store_failures.labels(kind).inc()
         self._changed(problem)

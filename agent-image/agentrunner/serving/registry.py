@@ -86,13 +86,19 @@ class Registry:
         return found
 
     async def remove(self, session_id: str, files: Literal["keep", "delete"], reason: str = "session-closed") -> None:
-        """Let go of a session; with its files unless they are to be kept."""
+        """Let go of a session; with its files unless they are to be kept. Whoever gives it back meanwhile waits."""
+        async with self._coming.setdefault(session_id, asyncio.Lock()):
+            await self._remove(session_id, files, reason)
+
+    async def _remove(self, session_id: str, files: Literal["keep", "delete"], reason: str) -> None:
         found = self._sessions.pop(session_id, None)
-        if found is not None:
-            await found.close(reason)
         places = session_places(self._host, session_id)
-        # What its agent left running in the background belongs to nobody now.
-        await asyncio.to_thread(lambda: kill_all(of_session(places.config, None)))
+        try:
+            if found is not None:
+                await found.close(reason)
+        finally:
+            # What its agent left running in the background belongs to nobody now.
+            await asyncio.to_thread(lambda: kill_all(of_session(places.config, None)))
         if files == "delete":
             await asyncio.to_thread(places.remove)
         else:

@@ -42,8 +42,6 @@ class AdaptedStore(Store):
 
     def release(self, key: SessionListSubkeysKey) -> None:
         self._claims.dropped(key)
-        if self._has("release"):
-            self._store.release(key)
 
     async def append(self, key: SessionKey, entries: list[SessionStoreEntry]) -> None:
         if entries:

@@ -133,8 +133,8 @@ class PostgresStore(Store):
         if subpath(key):
             return await self._remove(key)
         async with self._connection() as connection, connection.transaction():
+            await connection.execute(_UNCLAIM, *self._session(key))  # first, as writers lock it first
             await connection.execute(_DELETE_SESSION, *self._session(key))
-            await connection.execute(_UNCLAIM, *self._session(key))
 
     async def close(self) -> None:
         if self._pool is None:

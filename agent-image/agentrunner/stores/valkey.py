@@ -118,22 +118,15 @@ class ValkeyStore(Store):
         await self._client.aclose()
 
     async def _write(self, key: SessionKey, write: Callable[[Pipeline], None]) -> None:
-        """Write at once, and only as long as nobody has claimed the session since this object did."""
+        """Write at once, and only as long as nobody has claimed the session since this object did. Never twice."""
         epoch, name = self._claims.of(key), self._epoch(key)
-
-        async def guarded(pipe: Pipeline) -> None:
-            require(epoch, int(await pipe.get(name) or 0))
-            pipe.multi()  # type: ignore[no-untyped-call]
-            write(pipe)
-
-        async with bounded(explain):
+        async with bounded(explain), self._client.pipeline(transaction=True) as pipe:
             if epoch is not None:
-                # Tried again only when somebody claims just then; the next look says whether that was later.
-                await self._client.transaction(guarded, name)
-                return
-            async with self._client.pipeline(transaction=True) as pipe:
-                write(pipe)
-                await pipe.execute()
+                await pipe.watch(name)
+                require(epoch, int(await pipe.get(name) or 0))
+                pipe.multi()  # type: ignore[no-untyped-call]
+            write(pipe)
+            await pipe.execute()
 
     def _add(self, pipe: Pipeline, key: SessionKey, lines: list[bytes]) -> None:
         """Add lines at the end."""
@@ -204,6 +197,8 @@ def explain(error: Exception) -> StoreError | None:
             return StoreRefused("the session store's memory is full: give it more, or delete sessions")
         case exceptions.ReadOnlyError():
             return StoreUnreachable("the session store takes no writes now: it is a replica")
+        case exceptions.WatchError():  # also what the client makes of a connection that was lost under a WATCH
+            return StoreUnreachable("the session store's answer was lost, or somebody claims the session just now")
         case exceptions.ConnectionError() | exceptions.TimeoutError() | OSError():
             return StoreUnreachable("the session store cannot be reached")
         case exceptions.RedisError():

@@ -31,7 +31,12 @@ def make_plan(seen: Observed, now: datetime, config: OperatorConfig) -> Plan:
 
 
 def _without_lost(seen: Observed, plan: Plan, now: datetime) -> Plan:
-    """Return the plan with an end to pods that were lost with their nodes: nobody else will say that they ended."""
+    """Return the plan with an end to pods that were lost with their nodes: nobody else will say that they ended.
+
+    But for those with a volume, which one that lives on would share with its successor.
+    """
+    if seen.session.status.resolved is not None and seen.session.status.resolved.storage:
+        return plan
     leaving = [pod for pod in seen.own_pods if pod.deleting and not pod.is_terminal]
     lost = [DeletePod(pod, seen.namespace, lost=True) for pod in leaving if is_lost(pod, now)]
     waits = [starting.LOOK_AGAIN] if len(lost) < len(leaving) else []

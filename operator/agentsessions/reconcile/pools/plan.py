@@ -40,7 +40,9 @@ def make_plan(seen: PoolSeen, now: datetime, config: OperatorConfig) -> PoolPlan
     scaled = replicas(seen, size, now)
     children = _children(seen, settings, size, scaled.replicas, config)
     status = _status(seen, size, scaled, children[-1], now)
-    lost = tuple(host for host in seen.hosts if is_lost(host, now))
+    # Two hosts on one volume are kept apart by nothing but the first one's end.
+    alone = settings.storage is None or settings.fields.session_store is not None
+    lost = tuple(host for host in seen.hosts if alone and is_lost(host, now))
     return _paced(seen, PoolPlan(status, children, scaled.requeue or LOOK_AGAIN, lost), now)
 
 

@@ -51,7 +51,7 @@ async def test_a_claim_that_could_not_be_made_comes_before_the_next_write(tmp_pa
         on.write(entries(2))
         on.mirror.begin_unseen(GONE)
         await on.copied(entries(2))
-        assert on.store.claims == [3]
+        assert set(on.store.claims) == {3}
         names = [name for name, _, _ in on.store.calls]
         assert names[:3] == ["claim"] * 3
 
@@ -78,3 +78,37 @@ async def test_a_pod_that_writes_nothing_learns_of_it_too(tmp_path: Path, monkey
         await until_fenced(on)
         assert on.mirror.problem == "Fenced"
         assert on.changes == 1, "a store that cannot tell for a moment is no news"
+
+
+async def test_a_lower_number_is_refused_and_what_is_claimed_stays_claimed(tmp_path: Path) -> None:
+    async with stage(tmp_path) as on:
+        await on.mirror.claim.make(7)
+        with pytest.raises(StoreFenced):
+            await on.mirror.claim.make(1)
+        on.write(entries(1))
+        assert await on.mirror.settle(5)
+        assert (on.store.claims, on.mirror.fenced) == ([7], False)
+
+
+async def test_a_write_that_was_refused_for_the_pods_own_claim_is_tried_again(tmp_path: Path) -> None:
+    async with stage(tmp_path) as on:
+        await on.mirror.claim_as(9)
+        on.store.will("append", Fault(LATER))
+        on.write(entries(1))
+        assert not await on.mirror.settle(5)
+        await on.copied(entries(1))
+        assert await on.mirror.settle(5)
+        assert not on.mirror.fenced
+
+
+async def test_what_others_have_written_after_a_claim_of_theirs_is_not_just_foreign(tmp_path: Path) -> None:
+    async with stage(tmp_path) as on:
+        await on.mirror.claim.make(3)
+        on.store.will("append", Fault(GONE))
+        on.write(entries(1))
+        assert not await on.mirror.settle(5)
+        on.store.will("claim", *[Fault(LATER)] * 3)
+        on.store.data[None] = entries(1, 100)
+        await until_fenced(on)
+        assert on.mirror.problem == "Fenced"
+        assert on.store.has() == entries(1, 100)
