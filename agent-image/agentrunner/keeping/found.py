@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agentrunner.keeping.compare import continuations, cut_message, messages, unanswered
+from agentrunner.keeping.compare import Fit, Source, Verdict, continuations, cut_message, messages, unanswered
 from agentrunner.keeping.ledger import Ledger
 from agentrunner.lines import Entry
 from agentsessions.api.host import Activation, Beginning
 from agentsessions.api.status import Usage
+
+_BEGINNINGS = {Fit.MISSING: Beginning.LOST, Fit.TRUNCATED: Beginning.TRUNCATED, Fit.DIVERGED: Beginning.DIVERGED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +55,12 @@ def taken_up(
     lost = [announced] if announced is not None and announced not in (*asked, ledger.ended) else []
     doubtful = [*(uuid for uuid in unanswered(entries) if uuid != ledger.ended), *lost]
     return Found(beginning, asked, ledger.ended, cut, continuations(entries), usage, source, tuple(doubtful))
+
+
+def beginning(verdict: Verdict, fork: str | None) -> Beginning:
+    """Return how a session begins by what was found; `fork` is the session that it copies, if it does."""
+    if verdict.fit is not Fit.WHOLE:
+        return _BEGINNINGS[verdict.fit]
+    if fork is not None:
+        return Beginning.FORKED
+    return Beginning.FRESH if verdict.source is Source.NOTHING else Beginning.RESUMED

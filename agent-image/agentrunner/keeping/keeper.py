@@ -16,7 +16,7 @@ from agentrunner.archive.trees import Tree
 from agentrunner.archive.vault import Vault
 from agentrunner.keeping.compare import Fit, Source, Verdict, judge
 from agentrunner.keeping.files import OURS, TranscriptFiles, as_entries, as_stored
-from agentrunner.keeping.found import Found, taken_up
+from agentrunner.keeping.found import Found, beginning, taken_up
 from agentrunner.keeping.ledger import BEGUN, LEDGER, Ledger, begun, kept, later, read
 from agentrunner.keeping.mirror import Mirror
 from agentrunner.keeping.refusals import require, unusable
@@ -27,14 +27,12 @@ from agentrunner.serving.problems import Problem
 from agentrunner.stores.base import Store, StoreError, StoreFenced, StoreRefused
 from agentrunner.transcript import says_something
 from agentsessions.api.base import Json
-from agentsessions.api.host import Activation, Beginning
+from agentsessions.api.host import Activation
 from agentsessions.api.status import Archive, Transcript
 
 SETTLE_SECONDS = 15.0
 _ANNOUNCE_SECONDS = 3.0
 """How long a turn waits until the store knows that it begins; a store that is down holds no turn up for longer."""
-
-_BEGINNINGS = {Fit.MISSING: Beginning.LOST, Fit.TRUNCATED: Beginning.TRUNCATED, Fit.DIVERGED: Beginning.DIVERGED}
 
 
 class CannotKeep(Exception):
@@ -157,8 +155,8 @@ class Keeper:
             await self._store.replace(self.files.key(LEDGER), as_stored([ledger.entry()]))
         except StoreFenced as error:
             return not self._mirror.refused(error)
-        except StoreError:  # the ledger alone is no reason to hold a turn up: the next one brings it
-            return True
+        except StoreError:
+            pass  # the ledger alone is no reason to hold a turn up: the next one brings it
         return True
 
     async def put_away(self, ledger: Ledger) -> None:
@@ -188,9 +186,8 @@ class Keeper:
     async def _find(self, wanted: Activation, *, left_here: bool) -> Found:
         """Find what there is, and have it on the disk; a workspace that was left here is newer than any archive."""
         if self._mirror is not None:
-            await self._mirror.claim.make(
-                wanted.epoch
-            )  # before it is read: what is read then is all there will ever be
+            # Before it is read: what is read then is all that earlier pods will ever have written.
+            await self._mirror.claim.make(wanted.epoch)
         stored = await self._load(self.files)
         disk = await asyncio.to_thread(read_all, self.files.main)
         verdict = judge(disk, stored, _expected(wanted))
@@ -204,7 +201,7 @@ class Keeper:
         ledger, announced = await self._ledger(), await self._announced()
         if self._mirror is not None:
             await self._mirror.begin()
-        return taken_up(_beginning(verdict, source), entries, ledger, wanted, source, announced)
+        return taken_up(beginning(verdict, source), entries, ledger, wanted, source, announced)
 
     async def _find_on_disk(self, wanted: Activation, noted: Ledger, error: StoreError) -> Found:
         """Go on by the disk alone while the store cannot be used."""
@@ -215,7 +212,7 @@ class Keeper:
         if _fork_source(verdict, wanted) is not None:
             raise unusable(error)
         self._mirror.begin_unseen(error)
-        return taken_up(_beginning(verdict, None), disk, noted, wanted, None)
+        return taken_up(beginning(verdict, None), disk, noted, wanted, None)
 
     async def _announced(self) -> str | None:
         """Return the last message whose turn was announced."""
@@ -296,11 +293,3 @@ def _fork_source(verdict: Verdict, wanted: Activation) -> str | None:
     """Return the session to begin with a copy of, if there is nothing of the session's own."""
     fresh = verdict.source is Source.NOTHING and verdict.fit is Fit.WHOLE
     return str(wanted.fork_from) if fresh and wanted.fork_from is not None else None
-
-
-def _beginning(verdict: Verdict, fork: str | None) -> Beginning:
-    if verdict.fit is not Fit.WHOLE:
-        return _BEGINNINGS[verdict.fit]
-    if fork is not None:
-        return Beginning.FORKED
-    return Beginning.FRESH if verdict.source is Source.NOTHING else Beginning.RESUMED

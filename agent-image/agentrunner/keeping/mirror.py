@@ -17,10 +17,11 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from claude_agent_sdk import SessionKey, SessionStore, SessionStoreEntry
+from claude_agent_sdk import SessionKey
 
 from agentrunner.keeping.claim import Claim
 from agentrunner.keeping.files import METADATA, TranscriptFiles, as_entries, as_stored, uuids
+from agentrunner.keeping.sdkstore import Signal
 from agentrunner.lines import Entry, Tail, digest
 from agentrunner.serving import metrics
 from agentrunner.stores.base import Store, StoreError, StoreFenced, StoreRefused, StoreUnreachable
@@ -34,21 +35,6 @@ _FILE_SECONDS = 2.0
 
 class Foreign(Exception):
     """The store has what is not on this disk."""
-
-
-class Signal(SessionStore):
-    """What the SDK takes for a session store: it has nothing, so that the CLI resumes from its own directory."""
-
-    def __init__(self, heard: Callable[[SessionKey, Iterable[Entry]], None]) -> None:
-        self._heard = heard
-
-    async def append(self, key: SessionKey, entries: list[SessionStoreEntry]) -> None:
-        """Take note of what was written."""
-        self._heard(key, as_entries(entries))
-
-    async def load(self, key: SessionKey) -> list[SessionStoreEntry] | None:
-        """Return nothing."""
-        return None
 
 
 @dataclass
