@@ -22,7 +22,7 @@ BENCH_ARGS ?=
 RUN := $(VENV)/bin/python
 TIERS := lint verify test-unit test-agent test-stores test-chart test-egress test-e2e demo
 GENERATED := crds charts/agentsessions-crds/files charts/agentsessions/values.schema.json \
-  docs/api.md docs/metrics.md docs/requirements.md
+  docs/api.md docs/metrics.md docs/requirements.md docs/troubleshooting.md
 
 .PHONY: help
 help: ## Show this
@@ -109,13 +109,14 @@ test-e2e: setup ## Run the tests on a real cluster with the real agent image; ma
 	@$(RUN) -m pytest tests/cluster_checks tests/install tests/e2e tests/faults $(PYTEST_ARGS)
 
 .PHONY: test-thorough
-test-thorough: setup ## Run the tests on a real cluster with more of everything: sessions, wakes, faults (hours)
+test-thorough: setup ## Run property tests and those on a real cluster with more of everything: cases, wakes, faults (hours)
+	@AGENTSESSIONS_THOROUGH=1 $(RUN) -m pytest tests/unit/reconcile $(PYTEST_ARGS)
 	@AGENTSESSIONS_THOROUGH=1 $(RUN) -m pytest tests/cluster_checks tests/e2e $(PYTEST_ARGS)
 
 FAULTS_FILE ?= build/faults.jsonl
 
 .PHONY: test-faults
-test-faults: setup ## Run the fault matrix, each fault 20 times (hours); writes the table of docs/reliability.md
+test-faults: setup ## Run the fault matrix, each fault at least 20 times in each moment (hours); writes the table of docs/reliability.md
 	@rm -f $(FAULTS_FILE)
 	@AGENTSESSIONS_THOROUGH=1 AGENTSESSIONS_FAULTS_FILE=$(FAULTS_FILE) $(RUN) -m pytest tests/faults $(PYTEST_ARGS); \
 	code=$$?; $(RUN) -m faults $(FAULTS_FILE) docs/reliability.md && exit $$code
@@ -146,9 +147,9 @@ crds: setup ## Write the CRDs and the schema of the chart's defaults from the mo
 	@$(RUN) -m chart.template_schema
 
 .PHONY: docs
-docs: setup ## Write the generated pages: API reference, metrics, trace of requirements
+docs: setup ## Write the generated pages: API reference, metrics, trace of requirements, tables of conditions
 	@$(RUN) -m agentsessions docs --out docs
-	@$(RUN) -m documentation docs/requirements.md
+	@$(RUN) -m documentation docs
 
 .PHONY: lock
 lock: ## Resolve the development environment anew, within pyproject.toml's bounds, and write tests/constraints.txt

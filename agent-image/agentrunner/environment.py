@@ -18,6 +18,9 @@ Ten retries, the CLI's own choice, hide a dead endpoint for minutes. The last on
 to start, in milliseconds: on a crowded node the SDK's own minute is over too soon, and another attempt only adds load.
 """
 
+ONE_TASK = {"CLAUDE_CODE_DISABLE_BACKGROUND_TASKS": "1"}
+"""Set for a session that is over with its answer: it would not wait for subagents in the background, and lose them."""
+
 _REMOVED = ("AGENTSESSIONS_", "KUBERNETES_")
 """The runner's own variables, and the API server's address, which no agent has business with."""
 

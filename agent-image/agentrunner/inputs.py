@@ -12,8 +12,8 @@ from uuid import UUID
 from pydantic import Field, ValidationError
 
 from agentrunner.errors import InvalidInput
+from agentsessions.api.agent import AgentOptions
 from agentsessions.api.base import ApiModel
-from agentsessions.api.template import AgentOptions
 
 PROMPT_FILE = "prompt"
 SESSION_FILE = "session.json"

@@ -7,7 +7,8 @@ from pathlib import Path
 from claude_agent_sdk import ClaudeAgentOptions
 from claude_agent_sdk.types import SystemPromptFile
 
-from agentsessions.api.template import AgentOptions
+from agentrunner import subagents
+from agentsessions.api.agent import AgentOptions
 
 MAX_TURNS = 20
 """Turns for one prompt unless the session says otherwise: a session never ends by itself."""
@@ -38,9 +39,11 @@ def sdk_options(agent: AgentOptions, launch: Launch, on_stderr: Callable[[str], 
         system_prompt=_prompt_file(launch.system_prompt),
         model=agent.model,
         fallback_model=agent.fallback_model,
-        tools=agent.tools,
+        tools=subagents.with_tool(agent),
         allowed_tools=_approved(agent),
-        disallowed_tools=agent.disallowed_tools or [],
+        disallowed_tools=subagents.refused_tools(agent),
+        agents=subagents.defined(agent, agent.max_turns or MAX_TURNS),
+        env=subagents.variables(agent),
         permission_mode=agent.permission_mode or "bypassPermissions",
         max_turns=agent.max_turns or MAX_TURNS,
         effort=agent.effort,
@@ -55,7 +58,7 @@ def sdk_options(agent: AgentOptions, launch: Launch, on_stderr: Callable[[str], 
 
 def _approved(agent: AgentOptions) -> list[str]:
     """Return the tools that need no permission: under `dontAsk`, exactly those that the session names."""
-    return list(agent.tools or []) if agent.permission_mode == "dontAsk" else []
+    return list(subagents.with_tool(agent) or []) if agent.permission_mode == "dontAsk" else []
 
 
 def _prompt_file(path: Path | None) -> SystemPromptFile | None:

@@ -99,13 +99,19 @@ def judge_exception(error: BaseException, *, stopping: bool, oom_kills: int) -> 
     if stopping:
         return INTERRUPTED
     code = error.exit_code if isinstance(error, ProcessError) else None
-    if oom_kills > 0 and (code in _KILLED or (code is None and _is_of_the_cli(error))):
+    if was_starved(error, oom_kills):
         return failed(ReportReason.OOM_KILLED, "the agent's CLI was killed for want of memory", retryable=True)
     if code is not None:
         return _crashed(f"the agent's CLI ended with exit code {code}")
     # Only the type: the text of an unforeseen error can quote what the CLI said.
     what = "the SDK" if _is_of_the_cli(error) else "the runner"
     return _crashed(f"{what} failed with {type(error).__name__}")
+
+
+def was_starved(error: BaseException, oom_kills: int) -> bool:
+    """Return whether the CLI itself was among `oom_kills`, the processes that were killed for want of memory."""
+    code = error.exit_code if isinstance(error, ProcessError) else None
+    return oom_kills > 0 and (code in _KILLED or (code is None and _is_of_the_cli(error)))
 
 
 def _is_of_the_cli(error: BaseException) -> bool:

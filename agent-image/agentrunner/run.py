@@ -13,7 +13,7 @@ from claude_agent_sdk import Message, ResultMessage
 from agentrunner import report
 from agentrunner.attempt import Books
 from agentrunner.company import Company
-from agentrunner.environment import agent_environment
+from agentrunner.environment import ONE_TASK, agent_environment
 from agentrunner.errors import InvalidInput
 from agentrunner.events import EventLog, LibraryHandler
 from agentrunner.inputs import Inputs, read_inputs
@@ -25,6 +25,7 @@ from agentrunner.scrub import make_scrubber
 from agentrunner.session import Session
 from agentrunner.state import State
 from agentrunner.stopping import SIGNALS, StopFlag
+from agentrunner.subagents import Subagents
 from agentrunner.terminationlog import TerminationLog
 from agentrunner.transcript import CONTINUATION, Start, begin, find, prompt_uuid
 from agentrunner.usage import ZERO
@@ -64,7 +65,7 @@ def run(own: Mapping[str, str], cwd: Path, log: EventLog, stop: StopFlag) -> int
 
 def _take_environment(own: Mapping[str, str], inputs: Inputs, where: Places) -> dict[str, str]:
     """Return the agent's environment, and make it this process's own: the SDK passes on what it finds there."""
-    environment = agent_environment(own, inputs.prompt, str(where.state))
+    environment = ONE_TASK | agent_environment(own, inputs.prompt, str(where.state))
     os.environ.clear()
     os.environ.update(environment)
     return environment
@@ -158,7 +159,8 @@ class _Attempt:
         prompt = self._inputs.agent.system_prompt
         system_prompt = write_private(prompt) if prompt else None
         launch = Launch(session_id, start is not Start.FRESH, self._where.workspace, system_prompt)
-        session = Session(sdk_options(self._inputs.agent, launch, self._log.cli_stderr))
+        agent = self._inputs.agent
+        session = Session(sdk_options(agent, launch, self._log.cli_stderr), Subagents(agent))
         if not await self._connect(session):
             return INTERRUPTED
         try:
@@ -207,10 +209,12 @@ class _Attempt:
         self._halt = asyncio.Event()
         if self._stop.is_set():
             self._halt.set()
-        watch = asyncio.create_task(self._watch(session))
+        over = asyncio.Event()
+        watch = asyncio.create_task(self._watch(session, over))
         try:
             result = await session.ask(text, uuid, self._note, self._halt)
         finally:
+            over.set()
             watch.cancel()
         self._books.turn_ended(result)
         self._company.facts.usage = self._books.usage
@@ -235,13 +239,20 @@ class _Attempt:
         self._company.heard(message)
         self._news.set()
 
-    async def _watch(self, session: Session) -> None:
-        """Keep the report's usage up to date while the turn goes on, so that a kill leaves it behind."""
-        while True:
+    async def _watch(self, session: Session, over: asyncio.Event) -> None:
+        """Keep the report's usage up to date while the turn goes on, so that a kill leaves it behind.
+
+        `over` is set with the end of the turn: a reading that comes then must not take the place of what was reported
+        of the end, and `asyncio.wait_for` of Python 3.11, in the SDK, may swallow a cancellation.
+        """
+        while not over.is_set():
             await self._news.wait()
             self._news.clear()
             try:
-                self._books.progress(await session.meter(), self._progress.turns)
+                reading = await session.meter()
+                if over.is_set():
+                    return
+                self._books.progress(reading, self._progress.turns)
             except Exception as error:
                 # A dying CLI cannot answer; how it died is seen, and judged, where its messages are read.
                 self._log.emit("usageUnread", error=type(error).__name__)

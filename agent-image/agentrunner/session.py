@@ -7,6 +7,7 @@ from typing import Any
 
 from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, ClaudeSDKError, Message, ResultMessage
 
+from agentrunner.subagents import Subagents
 from agentrunner.usage import Meter, read_meter
 
 INTERRUPT_SECONDS = 15.0
@@ -22,8 +23,9 @@ class TurnEndedWithoutResult(ClaudeSDKError):
 class Session:
     """One CLI process: `connect` starts it, `close` ends it."""
 
-    def __init__(self, options: ClaudeAgentOptions) -> None:
-        self._client = ClaudeSDKClient(options)
+    def __init__(self, options: ClaudeAgentOptions, subagents: Subagents) -> None:
+        self._client = ClaudeSDKClient(subagents.guarding(options))
+        self._subagents = subagents
 
     async def connect(self) -> None:
         """Start the CLI and shake hands; no model call is made."""
@@ -43,7 +45,8 @@ class Session:
         """Return the CLI's counters; also valid in the middle of a turn."""
         # Not in the SDK's public interface at this version; the pinned CLI answers in milliseconds.
         query: Any = self._client._query
-        answer = await asyncio.wait_for(query._send_control_request({"subtype": "get_usage"}), _CONTROL_SECONDS)
+        async with asyncio.timeout(_CONTROL_SECONDS):
+            answer = await query._send_control_request({"subtype": "get_usage"})
         counted = answer.get("session", {})
         return read_meter(counted.get("total_cost_usd"), counted.get("model_usage"))
 
@@ -68,6 +71,7 @@ class Session:
 
     async def _drain(self, uuid: str, note: Callable[[Message], None], stop: asyncio.Event) -> ResultMessage:
         async for message in self._client.receive_messages():
+            self._subagents.note(message)
             note(message)
             if isinstance(message, ResultMessage) and (stop.is_set() or answers(message, uuid)):
                 return message
@@ -76,7 +80,8 @@ class Session:
     async def _interrupt(self) -> None:
         """Ask the CLI to stop; a CLI that is already dying has nothing to answer, its end is seen by the drain."""
         with suppress(Exception):
-            await asyncio.wait_for(self._client.interrupt(), _CONTROL_SECONDS)
+            async with asyncio.timeout(_CONTROL_SECONDS):
+                await self._client.interrupt()
 
 
 async def user_message(text: str, uuid: str) -> AsyncIterator[dict[str, Any]]:

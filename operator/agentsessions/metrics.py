@@ -1,14 +1,12 @@
-"""Every Prometheus metric of the operator, and the functions that move them; nothing else touches the registry.
+"""The Prometheus metrics of the operator, but for those of pools, and the functions that move them.
 
 No label carries a session's name, a uid or an error text: their number has no bound.
 """
 
-from contextlib import suppress
-
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from agentsessions.api.conditions import Reason
-from agentsessions.api.pool import AgentPoolStatus
+from agentsessions.api.conditions import LIMITED, Reason
+from agentsessions.api.rollout import SessionRollout
 from agentsessions.api.status import Usage
 from agentsessions.api.termination import ReportReason
 
@@ -16,13 +14,58 @@ REGISTRY = CollectorRegistry()
 
 _START_BUCKETS = (0.25, 0.5, 1, 2, 3, 5, 8, 13, 21, 34, 60, 120, 300)
 _LIFE_BUCKETS = (1, 5, 15, 60, 300, 900, 3600, 14_400, 86_400)
+_WAIT_BUCKETS = (0, 1, 5, 15, 60, 300, 900, 3600, 14_400)
 _PASS_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 
 reconciles = Counter("agentsessions_reconciles_total", "Reconciliations by outcome.", ["outcome"], registry=REGISTRY)
 reconcile_seconds = Histogram(
     "agentsessions_reconcile_duration_seconds", "Time of one reconciliation.", buckets=_PASS_BUCKETS, registry=REGISTRY
 )
-queue_depth = Gauge("agentsessions_queue_depth", "Sessions waiting to be reconciled.", registry=REGISTRY)
+queue_depth = Gauge(
+    "agentsessions_queue_depth",
+    "Sessions, of whatever state, that the operator is about to look at.",
+    registry=REGISTRY,
+)
+reconcile_queue_oldest = Gauge(
+    "agentsessions_reconcile_queue_oldest_age_seconds",
+    "For how long the oldest of the sessions has waited that something happened to; 0 if none waits.",
+    registry=REGISTRY,
+)
+longest_running = Gauge(
+    "agentsessions_reconcile_longest_running_seconds",
+    "For how long the oldest of the reconciliations has run that run now; 0 if none does.",
+    registry=REGISTRY,
+)
+loop_lag = Histogram(
+    "agentsessions_event_loop_lag_seconds",
+    "How much later than it had asked for something was woken by the event loop, twice a second.",
+    buckets=_PASS_BUCKETS,
+    registry=REGISTRY,
+)
+queue_sessions = Gauge(
+    "agentsessions_queue_sessions",
+    "Sessions that wait for their turn to start a pod.",
+    ["namespace"],
+    registry=REGISTRY,
+)
+queue_oldest = Gauge(
+    "agentsessions_queue_oldest_timestamp_seconds",
+    "Since when the session waits for its turn that has done so for longest; 0 if none does.",
+    ["namespace"],
+    registry=REGISTRY,
+)
+queue_seconds = Histogram(
+    "agentsessions_queue_wait_seconds",
+    "Time that sessions waited for their turn to start a pod; 0 for those that did not have to.",
+    buckets=_WAIT_BUCKETS,
+    registry=REGISTRY,
+)
+admitted = Counter(
+    "agentsessions_admitted_total",
+    "Pods that sessions were let start: at-once, or after the session was queued.",
+    ["outcome"],
+    registry=REGISTRY,
+)
 sessions = Gauge(
     "agentsessions_sessions",
     "Sessions by the reason of their Ready condition.",
@@ -104,6 +147,13 @@ put_aways_refused = Counter(
     ["reason"],
     registry=REGISTRY,
 )
+expired = Counter(
+    "agentsessions_sessions_expired_total",
+    "Sessions that were deleted since their time was over: finished (ttlSecondsAfterFinished) or idle "
+    "(ttlSecondsAfterIdle).",
+    ["outcome"],
+    registry=REGISTRY,
+)
 not_durable = Gauge(
     "agentsessions_transcripts_not_durable",
     "Sessions of which the session store lacks something, by the reason of their TranscriptDurable condition.",
@@ -119,6 +169,12 @@ resumes = Counter(
 turns_interrupted = Counter(
     "agentsessions_turns_interrupted_total",
     "Turns that a lost pod cut, as they were found when the conversation was taken up.",
+    registry=REGISTRY,
+)
+limits_reached = Counter(
+    "agentsessions_limits_reached_total",
+    "Conversations that reached a bound of their own, and turns that took too long, by the reason that is told.",
+    ["reason"],
     registry=REGISTRY,
 )
 store_repairs = Counter(
@@ -138,6 +194,28 @@ api_requests = Counter(
     ["verb", "resource", "code"],
     registry=REGISTRY,
 )
+api_throttled = Counter(
+    "agentsessions_kubernetes_throttled_seconds_total",
+    "Time that requests to the Kubernetes API waited for their turn: by qps, or since it had answered 429.",
+    registry=REGISTRY,
+)
+clock_ahead = Gauge(
+    "agentsessions_clock_ahead_seconds",
+    "How far the operator's wall clock is ahead of the API server's, whose time it goes by; negative if it is behind.",
+    registry=REGISTRY,
+)
+watch_synced = Gauge(
+    "agentsessions_watch_synced",
+    "1 once a watch has delivered everything that there was; 0 while its first listing is under way.",
+    ["resource"],
+    registry=REGISTRY,
+)
+watch_delivered = Gauge(
+    "agentsessions_watch_last_delivery_timestamp_seconds",
+    "When a watch last delivered something.",
+    ["resource"],
+    registry=REGISTRY,
+)
 watch_lag = Gauge(
     "agentsessions_watch_objects_behind",
     "Objects whose newest version a watch has not delivered, at the last audit.",
@@ -147,16 +225,11 @@ watch_lag = Gauge(
 last_audit = Gauge(
     "agentsessions_watch_last_audit_timestamp_seconds", "When the watches were last audited.", registry=REGISTRY
 )
-pool_hosts = Gauge(
-    "agentsessions_pool_hosts", "Hosts of a pool by state.", ["namespace", "pool", "state"], registry=REGISTRY
-)
-pool_sessions = Gauge(
-    "agentsessions_pool_sessions", "Sessions on the hosts of a pool.", ["namespace", "pool"], registry=REGISTRY
-)
-pool_capacity = Gauge(
-    "agentsessions_pool_capacity_sessions",
-    "Sessions that the ready hosts of a pool hold at most.",
-    ["namespace", "pool"],
+session_rollouts = Counter(
+    "agentsessions_session_image_changes_total",
+    "Sessions with a pod of their own: moved off an image that is not that of their settings any more, or rolled-back "
+    "to their former image since the new one did not start.",
+    ["outcome"],
     registry=REGISTRY,
 )
 build_info = Gauge("agentsessions_build_info", "Version of the operator; always 1.", ["version"], registry=REGISTRY)
@@ -170,6 +243,14 @@ _FOUND = (
 )
 for _outcome in _FOUND:  # from 0 on: Prometheus sees no increase in a series that begins with 1
     resumes.labels(_outcome)
+for _turn in ("at-once", "queued"):
+    admitted.labels(_turn)
+for _over in ("finished", "idle"):
+    expired.labels(_over)
+for _end in ("moved", "rolled-back"):
+    session_rollouts.labels(_end)
+for _bound in (*LIMITED, Reason.TURN_DEADLINE_EXCEEDED):
+    limits_reached.labels(_bound)
 
 
 def known(reason: str) -> str:
@@ -202,20 +283,7 @@ def spent(namespace: str, usage: Usage, dollars: float) -> None:
         tokens.labels(namespace, kind).inc(count)
 
 
-def pool_seen(namespace: str, pool: str, status: AgentPoolStatus) -> None:
-    """Say how a pool stands."""
-    counts = {"desired": status.desired_replicas, "ready": status.ready_replicas, "updated": status.updated_replicas}
-    for state, count in counts.items():
-        pool_hosts.labels(namespace, pool, state).set(count)
-    pool_sessions.labels(namespace, pool).set(status.sessions)
-    pool_capacity.labels(namespace, pool).set(status.capacity.sessions if status.capacity else 0)
-
-
-def pool_gone(namespace: str, pool: str) -> None:
-    """Forget a pool that is gone."""
-    for state in ("desired", "ready", "updated"):
-        with suppress(KeyError):
-            pool_hosts.remove(namespace, pool, state)
-    for gauge in (pool_sessions, pool_capacity):
-        with suppress(KeyError):
-            gauge.remove(namespace, pool)
+def session_rolled(before: SessionRollout | None, after: SessionRollout | None) -> None:
+    """Count a session that was given its former image back."""
+    if after is not None and after.failed_image not in (None, before.failed_image if before else None):
+        session_rollouts.labels("rolled-back").inc()

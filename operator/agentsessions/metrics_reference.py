@@ -2,7 +2,7 @@
 
 from prometheus_client.metrics import MetricWrapperBase
 
-from agentsessions import metrics
+from agentsessions import metrics, pool_metrics
 from agentsessions.api.reference import NOTICE
 
 _INTRODUCTION = """\
@@ -12,7 +12,8 @@ the SDK's price list. No label carries a session's name: what one session used i
 
 def metrics_reference() -> str:
     """Return the reference of all metrics of the operator."""
-    rows = [_row(metric) for metric in vars(metrics).values() if isinstance(metric, MetricWrapperBase)]
+    found = [*vars(metrics).values(), *vars(pool_metrics).values()]
+    rows = [_row(metric) for metric in found if isinstance(metric, MetricWrapperBase)]
     table = "\n".join(["| Metric | Type | Labels | Meaning |", "|---|---|---|---|", *sorted(rows)])
     return "\n\n".join([NOTICE, "# Metrics", _INTRODUCTION, table]) + "\n"
 

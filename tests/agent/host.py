@@ -140,9 +140,12 @@ class Host:
         return [*unshare, "sh", "-c", f'mount --bind "$1" "$0" && {run}', str(self.seen_as), str(self.folder)]
 
     async def kill(self) -> None:
-        """Kill the host and everything that it has started, as the death of a container does."""
+        """Kill the host and everything that it has started, as the death of a container does.
+
+        The host first: it must not live to tell of the death of the others.
+        """
         assert self.process is not None
-        for pid in [*_descendants(self.process.pid), self.process.pid]:
+        for pid in [self.process.pid, *_descendants(self.process.pid)]:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         await self.process.wait()

@@ -46,6 +46,13 @@ class Kept:
             while '"tool_use"' not in json.dumps(self.entries(talk.session_id)) or not begun(gate):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
 
+    async def is_quiet(self, talk: Talk) -> None:
+        """Wait until nothing has been stored of a conversation for a second."""
+        async with asyncio.timeout(60):
+            before = None
+            while before != (before := self.entries(talk.session_id)):  # noqa: ASYNC110
+                await asyncio.sleep(1)
+
     @asynccontextmanager
     async def on_another_node(self) -> AsyncIterator[Host]:
         """A second pod beside the first, with a disk of its own at the same place."""

@@ -28,8 +28,9 @@ class Model:
 
 
 def script(*steps: dict[str, Any], around: str = "Do the task.") -> str:
-    """Return a prompt that makes the stand-in answer with these steps."""
-    return f"{around} <<script {json.dumps(steps)} script>>"
+    """Return a prompt that makes the stand-in answer with these steps; prompts in there may have scripts too."""
+    body = json.dumps(steps).replace("<<script", "\\u003c<script").replace("script>>", "script\\u003e>")
+    return f"{around} <<script {body} script>>"
 
 
 @asynccontextmanager

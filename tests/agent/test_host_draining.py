@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from agent.host import Host, texts
+from agent.kept import Kept
 from agent.model import Model, script
 from agent.test_host_conversations import gated, reached
 from agentsessions.api.host import TOKEN_HEADER
@@ -55,6 +56,74 @@ async def test_a_message_that_waits_is_told_at_once_and_never_begun(host: Host, 
     assert (await turn)[-1].kind == "done"
     assert await host.ended() == 0
     assert model.requests(talk.session_id) == requests + 1
+
+
+@pytest.mark.requirement("K02", "H04")
+async def test_each_session_leaves_when_its_own_turn_has_ended_and_waits_for_no_other(kept: Kept) -> None:
+    idle, busy, gate = await kept.host.give(), await kept.host.give(), kept.store / "gate"
+    await idle.say(script({"text": "before"}))
+    turn = asyncio.create_task(busy.say(script(gated(gate), {"text": "finished"})))
+    await reached(gate)
+    await draining(kept.host)
+    assert (await idle.until(putAway=True))["durable"] is True
+    assert (await idle.refused("more"))[1]["type"].endswith("/draining")
+    assert (await busy.state())["putAway"] is False
+    async with kept.on_another_node() as host:
+        moved = await host.give(idle.session_id)
+        assert (await moved.state())["beginning"] == "Resumed"
+        assert texts(await moved.say(script({"text": "elsewhere"}))) == ["elsewhere"]
+        gate.touch()
+        assert texts(await turn)[-1] == "finished"
+        assert (await turn)[-1].kind == "done"
+        assert await kept.host.ended() == 0
+
+
+@pytest.mark.requirement("K02", "H31")
+async def test_a_store_that_is_away_is_waited_for_as_long_as_there_is_grace(kept: Kept) -> None:
+    """A node that is given up takes its pods along, and the store may be one of them."""
+    talk = await kept.host.give()
+    await talk.say(script({"text": "stored"}))
+    down = kept.fault("down")
+    assert (await talk.say(script({"text": "answered"})))[-1].kind == "done"
+    assert "answered" not in str(kept.entries(talk.session_id))
+    await draining(kept.host)
+    await asyncio.sleep(3)
+    down.unlink()
+    assert await kept.host.ended() == 0
+    assert "answered" in str(kept.entries(talk.session_id))
+    async with kept.on_another_node() as host:
+        moved = await host.give(talk.session_id)
+        assert (await moved.state())["beginning"] == "Resumed"
+
+
+@pytest.mark.requirement("K02")
+async def test_what_is_safe_to_evict_does_not_wait_for_its_turn(tmp_path: Path, model: Model) -> None:
+    (tmp_path / "host").mkdir()
+    host, gate = Host(tmp_path / "host", model.url), tmp_path / "gate"
+    host.environment["AGENTSESSIONS_GRACE_SECONDS"] = "0"
+    await host.start()
+    try:
+        talk = await host.give()
+        turn = asyncio.create_task(talk.say(script(gated(gate), {"text": "never"})))
+        await reached(gate)
+        await host.terminate()
+        assert "never" not in texts(await asyncio.wait_for(turn, 25))
+        assert await host.ended() == 0
+    finally:
+        await host.destroy()
+
+
+async def test_without_a_store_nothing_leaves_before_the_host_does(host: Host, tmp_path: Path) -> None:
+    idle, busy, gate = await host.give(), await host.give(), tmp_path / "gate"
+    await idle.say(script({"text": "before"}))
+    turn = asyncio.create_task(busy.say(script(gated(gate), {"text": "finished"})))
+    await reached(gate)
+    await draining(host)
+    await idle.until(phase="Suspended")
+    assert (await idle.state())["putAway"] is False
+    gate.touch()
+    assert (await turn)[-1].kind == "done"
+    assert await host.ended() == 0
 
 
 async def test_other_settings_hold_from_the_next_turn(host: Host, model: Model) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 import time
 from decimal import Decimal
 from typing import Any
@@ -302,6 +303,27 @@ async def test_a_fork_begins_with_a_copy_and_goes_its_own_way(kept: Kept) -> Non
     await talk.say(script({"text": "the first goes on"}))
     assert "shared past" in said(kept.model)
     assert "my own" not in said(kept.model)
+
+
+@pytest.mark.requirement("H03")
+@pytest.mark.parametrize(("on_delete", "stored"), [("Retain", True), ("Delete", False)])
+async def test_what_a_session_that_is_deleted_takes_along_is_not_stored_again(
+    kept: Kept, on_delete: str, stored: bool
+) -> None:
+    """Its host was out of reach when it was deleted, and what was stored of it has been removed since."""
+    talk, gate = await kept.host.give(onDelete=on_delete), kept.store / "gate"
+    await talk.say(script({"text": "one"}))
+    turn = asyncio.create_task(talk.say(script({"tool": "Bash", "input": {"command": f"touch {gate}; sleep 60"}})))
+    await kept.in_a_tool(talk, gate)
+    await kept.is_quiet(talk)  # what is appended before the host is told to forget the session stays
+    shutil.rmtree(kept.store / "keys")
+    gone = f"/sessions/{talk.session_id}?files=delete&archive=true"
+    assert (await kept.host.json("DELETE", gone))[0] == 202
+    async with asyncio.timeout(60):
+        while (kept.host.folder / "workspace" / talk.session_id).exists():  # noqa: ASYNC110 - the host removes it
+            await asyncio.sleep(0.05)
+    assert (await turn)[-1].kind in ("done", "error")
+    assert bool(kept.entries(talk.session_id)) is stored
 
 
 @pytest.mark.requirement("H03")

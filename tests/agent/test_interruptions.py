@@ -35,6 +35,13 @@ async def _report_with_usage(container: Container, tokens: int = 1000) -> Termin
         await asyncio.sleep(0.05)
 
 
+async def _on_disk(container: Container, word: str) -> None:
+    """Wait until the transcript has a word: whoever is killed before has not done what it stands for."""
+    async with asyncio.timeout(30):
+        while not any(word in one.read_text() for one in container.state.glob("claude/projects/*/*.jsonl")):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
 @pytest.mark.requirement("H10", "K02")
 async def test_sigterm_interrupts_the_turn_and_reports_what_it_used(container: Container) -> None:
     container.write(script(COUNT, SLOW))
@@ -101,6 +108,7 @@ async def test_the_next_attempt_continues_and_pays_only_for_the_rest(
     async with container.started() as running:
         await running.event("toolResult")
         await running.event("toolUse")
+        await _on_disk(container, HANG["input"]["command"])
         cut = await _report_with_usage(container, 2000)
         running.signal(end)
         await running.ended()

@@ -1,19 +1,22 @@
 """The figures of `bench.hosts` as sections of Markdown, to be pasted into docs/benchmarks.md; pure."""
 
 from collections.abc import Iterable, Sequence
+from textwrap import fill
 
 from e2e.api import Json
+
+WIDTH = 120
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Return a table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
+    first, *others = (f"| {' | '.join(map(_cell, line))} |" for line in [head, *rows])
+    return "\n".join([first, "|" + "---|" * len(head), *others])
 
 
 def section(title: str, text: str, *tables: str) -> str:
     """Return a section."""
-    return "\n\n".join([f"## {title}", text, *tables])
+    return "\n\n".join([f"## {title}", fill(text, WIDTH), *tables])
 
 
 def machine(facts: Json) -> str:
@@ -118,4 +121,4 @@ def waking(found: Sequence[Json], alone: Sequence[Json], archive: Json, where: s
         f"{archive['sleep']:.1f} s to put away ({rate:.0f} MB/s, all of it included), {archive['wake']:.1f} s from a "
         "message to the first word."
     )
-    return section("Sessions that wake", text, table(head, body), more)
+    return section("Sessions that wake", text, table(head, body), fill(more, WIDTH))

@@ -41,8 +41,55 @@ def test_the_defaults_of_the_chart_are_the_built_in_ones() -> None:
 
 def test_the_rest_of_the_defaults_equals_that_of_the_model() -> None:
     chart, model = config(), OperatorConfig()
-    for field in ("dns", "retry_backoff", "watch_namespaces", "log_level", "concurrency"):
+    for field in ("dns", "retry_backoff", "watch_namespaces", "log_level", "concurrency", "kubernetes_api"):
         assert getattr(chart, field) == getattr(model, field), field
+
+
+@pytest.mark.requirement("K01", "K02")
+def test_any_number_of_operators_has_a_lease_and_one_alone_is_patient() -> None:
+    pair, alone = config().leader_election, config({"replicas": 1}).leader_election
+    assert pair == OperatorConfig().leader_election.model_copy(
+        update={"enabled": True, "name": FULLNAME, "namespace": helm.NAMESPACE}
+    )
+    assert (alone.enabled, alone.name, alone.namespace) == (True, pair.name, pair.namespace)
+    assert (alone.lease_seconds, alone.renew_seconds, alone.retry_seconds) == (15, 10, 2)
+    quick = {"leaseSeconds": 4, "renewSeconds": 3, "retrySeconds": 1}
+    assert config({"leaderElection": quick}).leader_election.lease_seconds == 4
+
+
+def test_the_rate_of_requests_is_the_users_choice() -> None:
+    assert config({"kubernetesApi": {"qps": 20}}).kubernetes_api.qps == 20
+
+
+def test_what_rollouts_may_do_reaches_the_operator() -> None:
+    assert config().rollout == OperatorConfig().rollout
+    chosen = config({"rollout": {"paused": True, "maxUnavailable": 2}}).rollout
+    assert (chosen.paused, chosen.max_unavailable, chosen.fallback_seconds) == (True, 2, 30)
+
+
+def test_bounds_reach_the_operator_and_those_of_a_namespace_change_what_they_name() -> None:
+    assert config().admission.waking == OperatorConfig().admission.waking == 64
+    own = {"team-a": {"running": 50}, "team-b": {"waking": 0}}
+    bounds = config({"admission": {"perNamespace": {"waking": 8}, "namespaces": own}}).admission
+    assert (bounds.waking, bounds.per_namespace.running, bounds.per_namespace.waking) == (64, 0, 8)
+    assert (bounds.namespaces["team-a"].running, bounds.namespaces["team-a"].waking) == (50, None)
+    assert bounds.namespaces["team-b"].waking == 0
+
+
+def test_how_long_sleeping_sessions_are_kept_may_be_a_default() -> None:
+    assert config().defaults.ttl_seconds_after_idle is None
+    assert config({"defaults": {"ttlSecondsAfterIdle": 7_776_000}}).defaults.ttl_seconds_after_idle == 7_776_000
+
+
+def test_bounds_of_tenants_reach_the_operator() -> None:
+    assert config().admission.tenant_label == ""
+    given = {"tenantLabel": "example.com/tenant", "perTenant": {"running": 9}, "tenants": {"acme": {"waking": 2}}}
+    bounds = config({"admission": given}).admission
+    assert (bounds.tenant_label, bounds.per_tenant.running, bounds.tenants["acme"].waking) == (
+        "example.com/tenant",
+        9,
+        2,
+    )
 
 
 @pytest.mark.parametrize(

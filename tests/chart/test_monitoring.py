@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from prometheus_client.samples import Sample
 
-from agentsessions import metrics
+from agentsessions import pool_metrics
 from agentsessions.api.pool import AgentPoolStatus
 from agentsessions.metrics import REGISTRY
 from chart import helm
@@ -63,9 +63,9 @@ def test_alerts_name_outcomes_and_reasons_that_exist() -> None:
 
 def test_alerts_and_dashboard_name_states_of_hosts_that_are_told() -> None:
     text = " ".join([*(rule["expr"] for rule in rules()), *dashboard_queries()])
-    metrics.pool_seen("team-a", "chat", AgentPoolStatus())
+    pool_metrics.seen("team-a", "chat", AgentPoolStatus())
     told = {sample.labels["state"] for sample in samples("agentsessions_pool_hosts")}
-    metrics.pool_gone("team-a", "chat")
+    pool_metrics.gone("team-a", "chat")
     assert set(re.findall(r'state="(\w+)"', text)) == told - {"updated"}
 
 
@@ -96,6 +96,20 @@ def test_sessions_that_sleep_have_alerts_for_what_could_cost_a_conversation_or_a
         "AgentSessionsStoreRepairs": (None, "warning"),
     }
     assert wanted.items() <= found.items()
+
+
+def test_the_line_has_alerts_for_a_long_wait_and_for_one_that_does_not_move() -> None:
+    found = {rule["alert"]: rule for rule in rules() if rule["alert"].startswith("AgentSessionsQueue")}
+    assert {name: rule["for"] for name, rule in found.items()} == {
+        "AgentSessionsQueuedLong": "5m",
+        "AgentSessionsQueueStuck": "15m",
+    }
+    assert found["AgentSessionsQueuedLong"]["expr"].endswith("> 1800")
+    rule = {"prometheusRule": {"enabled": True, "longQueueSeconds": 60}}
+    (made,) = helm.of_kind(helm.template({"metrics": rule}, apis=[API]), "PrometheusRule")
+    (long,) = [one for one in made["spec"]["groups"][0]["rules"] if one["alert"] == "AgentSessionsQueuedLong"]
+    assert long["expr"].endswith("> 60")
+    assert "more than 60 seconds" in long["annotations"]["description"]
 
 
 def test_how_slow_a_wake_may_be_is_the_users_choice() -> None:

@@ -96,9 +96,9 @@ def test_two_releases_of_one_name_share_nothing_but_the_crds() -> None:
         (
             {"admissionPolicy": {"enabled": False}},
             {
-                (kind, name)
+                (kind, f"{CLUSTER_NAME}{part}")
                 for kind in ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
-                for name in (CLUSTER_NAME, *(f"{CLUSTER_NAME}.{one}" for one in ("hosts", "sessions", "gateway")))
+                for part in ("", ".hosts", ".sessions", ".marks", ".gateway")
             },
         ),
         ({"serviceAccount": {"create": False, "name": "mine"}}, {("ServiceAccount", FULLNAME)}),

@@ -150,7 +150,7 @@ def test_one_operator_works_and_another_stands_by() -> None:
     assert spread["labelSelector"] == deployment["selector"]
 
 
-def test_one_operator_alone_is_never_two() -> None:
+def test_one_operator_alone_needs_no_room_for_a_second() -> None:
     deployment = helm.named(helm.template({"replicas": 1}), "Deployment", FULLNAME)["spec"]
     assert deployment["replicas"] == 1
     assert deployment["strategy"] == {"type": "Recreate"}

@@ -17,13 +17,14 @@ ALLOWED = {
     (GROUP, "agentpools/status"): {"get", "patch"},
     (GROUP, "agentsessions/finalizers"): {"update"},
     (GROUP, "agentpools/finalizers"): {"update"},
-    ("", "pods"): {"get", "list", "watch", "create", "delete"},
+    ("", "pods"): {"get", "list", "watch", "create", "delete", "patch"},
     ("", "secrets"): {"create"},
     ("", "persistentvolumeclaims"): {"get", "create"},
     ("", "events"): {"list"},
     ("networking.k8s.io", "networkpolicies"): {"get", "list", "watch", "create", "delete", "patch"},
     ("events.k8s.io", "events"): {"create"},
     ("apps", "statefulsets"): {"get", "list", "watch", "create", "patch"},
+    ("apps", "controllerrevisions"): {"list"},
     ("", "services"): {"get", "create", "patch"},
     ("policy", "poddisruptionbudgets"): {"get", "create", "patch"},
 }
@@ -78,6 +79,18 @@ def roles(values: dict[str, Any] | None = None) -> list[helm.Manifest]:
 
 def test_the_operator_has_exactly_these_permissions() -> None:
     assert granted(helm.named(helm.template(), "ClusterRole", CLUSTER_NAME)) == ALLOWED
+
+
+@pytest.mark.parametrize("watched", [[], ["team-a"]])
+def test_namespaces_are_listed_only_where_tenants_are_known_by_their_labels(watched: list[str]) -> None:
+    name, account = f"{CLUSTER_NAME}-tenants", FULLNAME
+    values: dict[str, Any] = {"watchNamespaces": watched}
+    assert ("", "namespaces") not in {what for role in roles(values) for what in granted(role)}
+    values |= {"admission": {"tenantLabel": "example.com/tenant", "tenants": {"acme": {"running": 5}}}}
+    manifests = helm.template(values)
+    assert granted(helm.named(manifests, "ClusterRole", name)) == {("", "namespaces"): {"list"}}
+    assert bound(manifests)["ClusterRole", "", name] == account
+    assert [role["metadata"]["name"] for role in roles(values) if ("", "namespaces") in granted(role)] == [name]
 
 
 def test_the_binding_names_the_operators_account() -> None:

@@ -1,7 +1,10 @@
 """What the port to the Kubernetes API sends, and what it makes of every answer, or of none."""
 
+import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from email.utils import formatdate
 
 import pytest
 from kubernetes.aio import client
@@ -9,7 +12,7 @@ from kubernetes.aio import client
 from agentsessions import metrics
 from agentsessions.kube.client import Kube
 from agentsessions.kube.errors import AlreadyExists, Conflict, KubeError, NotFound, Refused, Transient
-from agentsessions.kube.paths import NETWORK_POLICIES, PODS, SESSIONS
+from agentsessions.kube.paths import LEASES, NETWORK_POLICIES, PODS, SESSIONS
 from contract.apiserver import Answer, ApiServer, api_server, status
 
 POD = {"apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": "n", "name": "p"}}
@@ -43,6 +46,23 @@ def connect(url: str) -> Kube:
 def counted(verb: str, code: int, resource: str = "pods") -> float:
     """Return how many requests were counted."""
     return metrics.api_requests.labels(verb, resource, str(code))._value.get()
+
+
+@pytest.mark.parametrize("off", [300.0, -300.0])
+async def test_the_time_is_the_api_servers_also_while_it_refuses(server: ApiServer, kube: Kube, off: float) -> None:
+    theirs = time.time() + off
+    server.says(Answer({"kind": "Status", "message": "no"}, 403, {"Date": formatdate(theirs, usegmt=True)}))
+    with pytest.raises(KubeError):
+        await kube.get(PODS, "n", "p")
+    assert kube.time().timestamp() == pytest.approx(theirs, abs=2)
+    assert metrics.clock_ahead._value.get() == pytest.approx(-off, abs=2)
+
+
+async def test_the_time_is_not_that_of_a_proxy_in_between(server: ApiServer, kube: Kube) -> None:
+    server.says(Answer(b"<html>502 Bad Gateway</html>", 502, {"Date": formatdate(time.time() + 3600, usegmt=True)}))
+    with pytest.raises(KubeError):
+        await kube.get(PODS, "n", "p")
+    assert kube.time().timestamp() == pytest.approx(time.time(), abs=2)
 
 
 # What is sent
@@ -276,3 +296,45 @@ async def test_every_request_is_counted_by_verb_resource_and_code(server: ApiSer
     await kube.get(PODS, "n", "p")
     after = counted("POST", 201), counted("POST", 409), counted("GET", 404)
     assert [a - b for a, b in zip(after, before, strict=True)] == [1, 1, 1]
+
+
+# How fast
+
+
+async def test_a_429_that_says_for_how_long_stops_all_requests_for_that_time(server: ApiServer, kube: Kube) -> None:
+    busy = Answer(status(429, "TooManyRequests"), 429, headers={"Retry-After": "1"})
+    server.says(busy, OK, OK)
+    began = time.monotonic()
+    with pytest.raises(Transient):
+        await kube.create(PODS, POD)
+    await asyncio.gather(kube.get(PODS, "n", "p"), kube.delete(PODS, "n", "p"))
+    assert time.monotonic() - began >= 1
+
+
+async def test_a_lease_does_not_wait_behind_anything(server: ApiServer, kube: Kube) -> None:
+    kube.pace.pause(30)
+    server.says(OK)
+    await asyncio.wait_for(kube.get(LEASES, "n", "l"), 5)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(kube.get(PODS, "n", "p"), 0.1)
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("code", [429, 500])
+async def test_trouble_that_does_not_say_for_how_long_stops_nobody_else(
+    code: int, server: ApiServer, kube: Kube
+) -> None:
+    server.says(Answer(status(code, "Trouble"), code), OK)
+    with pytest.raises(Transient):
+        await kube.get(PODS, "n", "p")
+    await asyncio.wait_for(kube.get(PODS, "n", "p"), 1)
+
+
+async def test_whether_it_may_write_is_asked_when_its_turn_has_come(server: ApiServer, kube: Kube) -> None:
+    kube.pace.pause(0.2)
+    writing = asyncio.create_task(kube.delete(PODS, "n", "p"))
+    await asyncio.sleep(0.05)
+    kube.may_write = lambda: False
+    with pytest.raises(Transient, match="another replica"):
+        await writing
+    assert server.asked == []

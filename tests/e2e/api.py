@@ -14,6 +14,16 @@ import urllib3
 from kubernetes import config
 
 Json = dict[str, Any]
+_AGAIN = urllib3.Retry(
+    total=10,
+    status=6,
+    status_forcelist={500, 503, 504},
+    allowed_methods={"GET", "PATCH", "DELETE"},
+    backoff_factor=0.5,
+    backoff_max=5,
+    raise_on_status=False,
+)
+"""What is safe to ask twice is asked again while the API server, or its store, is started anew."""
 USER = "somebody"
 """Field manager of what the tests apply, as a person or a GitOps controller would."""
 
@@ -41,6 +51,8 @@ ROLE_BINDINGS = Resource("rbac.authorization.k8s.io/v1", "rolebindings")
 STATEFUL_SETS = Resource("apps/v1", "statefulsets")
 BUDGETS = Resource("policy/v1", "poddisruptionbudgets")
 SECRETS = Resource("v1", "secrets")
+CONFIG_MAPS = Resource("v1", "configmaps")
+CRDS = Resource("apiextensions.k8s.io/v1", "customresourcedefinitions")
 CLAIMS = Resource("v1", "persistentvolumeclaims")
 NAMESPACES = Resource("v1", "namespaces")
 NODES = Resource("v1", "nodes")
@@ -52,6 +64,7 @@ ENDPOINTS = Resource("discovery.k8s.io/v1", "endpointslices")
 DEPLOYMENTS = Resource("apps/v1", "deployments")
 LEASES = Resource("coordination.k8s.io/v1", "leases")
 AUTOSCALERS = Resource("autoscaling/v2", "horizontalpodautoscalers")
+PRIORITY_CLASSES = Resource("scheduling.k8s.io/v1", "priorityclasses")
 
 _KINDS = {
     "AgentSession": SESSIONS,
@@ -61,11 +74,14 @@ _KINDS = {
     "RoleBinding": ROLE_BINDINGS,
     "Pod": PODS,
     "Secret": SECRETS,
+    "ConfigMap": CONFIG_MAPS,
+    "CustomResourceDefinition": CRDS,
     "Namespace": NAMESPACES,
     "ResourceQuota": QUOTAS,
     "Deployment": DEPLOYMENTS,
     "Service": SERVICES,
     "HorizontalPodAutoscaler": AUTOSCALERS,
+    "PriorityClass": PRIORITY_CLASSES,
 }
 
 
@@ -151,6 +167,8 @@ class Api:
         options = {"watch": "1", "timeoutSeconds": str(max(1, seconds)), **query}
         response = self._send("GET", kind.path(namespace), options, None, "application/json", stream=True)
         try:
+            if response.status >= 400:
+                raise ApiError(response.status, json.loads(response.read()))
             for line in _lines(response):
                 event = json.loads(line)
                 if event["type"] == "ERROR":
@@ -173,6 +191,7 @@ class Api:
             body=data,
             headers=headers,
             preload_content=not stream,
+            retries=_AGAIN,
             timeout=urllib3.Timeout(connect=10, read=700),
         )
 
@@ -187,5 +206,6 @@ def _lines(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
 
 def condition(thing: Json, kind: str) -> Json:
     """Return the condition of that type, empty if it is not set."""
-    found = (c for c in thing.get("status", {}).get("conditions", []) if c["type"] == kind)
+    # A definition that was just made has `conditions: null`.
+    found = (c for c in thing.get("status", {}).get("conditions") or [] if c["type"] == kind)
     return next(found, {})

@@ -8,6 +8,7 @@ pytest_plugins = ["e2e.fixtures"]
 _SECONDS = 420
 _ORDER = (
     "test_api",
+    "test_crd_upgrade",
     "test_examples",
     "test_gitops",
     "test_ephemeral",
@@ -21,6 +22,7 @@ _ORDER = (
     "test_retries",
     "test_disruption",
     "test_limits",
+    "test_restarts",
     "test_gateway",
     "test_host_doors",
     "test_gateway_rolled",
@@ -33,13 +35,17 @@ _ORDER = (
     "test_ring",
     "test_hybrid",
     "test_hybrid_stores",
+    "test_rollout",
     "test_forgotten",
     "test_wake_progress",
     "test_healing",
     "test_namespaces",
     "test_operator_process",
+    "test_many",
     "test_operator_killed",
+    "test_herd",
     "test_leadership",
+    "test_replicas",
     "test_node_loss",
 )
 """Cheap modules first; those that end the operator last, since they would slow down what runs beside them."""

@@ -21,6 +21,7 @@ from e2e.lab import Lab, Labs
 from e2e.operator_pod import Operator
 from e2e.stage import Stage
 from e2e.terminal import Terminal
+from e2e.waiting import wait_for
 from e2e.witness import Witness
 
 
@@ -108,8 +109,10 @@ def labs(
     """Opens a namespace for a test or for a module; see `lab`."""
 
     @contextmanager
-    def opened(*, ends_operator: bool = False) -> Iterator[Lab]:
-        name = f"e2e-{secrets.token_hex(4)}"
+    def opened(*, ends_operator: bool = False, name: str = "") -> Iterator[Lab]:
+        if name:  # that of an earlier run may still be on its way out
+            wait_for(api, NAMESPACES, None, name, lambda thing: thing is None, "its end")
+        name = name or f"e2e-{secrets.token_hex(4)}"
         api.create(manifests.namespace(name))
         before, mark = operator.identity(), audit_log.mark() if audit_log else 0
         try:
@@ -120,7 +123,7 @@ def labs(
             guard.check_events(api, name)
             guard.check_operator(operator, api)
             if audit_log:
-                guard.check_audit(audit_log.since(mark))
+                guard.check_audit(audit_log.since(mark), operator.dawns)
             assert ends_operator or operator.identity() == before, "the operator's container was restarted"
         finally:
             if not os.environ.get("AGENTSESSIONS_E2E_KEEP"):

@@ -21,6 +21,12 @@ CHART = ROOT / "charts" / "agentsessions"
 OWN_PREFIX = "agentsessions.dev"
 REGISTRY = "AGENTSESSIONS_REGISTRY"
 BASE_URL = "http://model.model-standin.svc.cluster.local"
+BOUNDED = "e2e-bounded"
+"""A namespace that may have two sessions with a pod, and one that starts."""
+
+TENANT_LABEL, TENANT = "e2e.agentsessions.dev/tenant", "acme"
+"""Label and name of a tenant that may have one session with a pod."""
+
 CHART_MAX_TURNS = 12
 """Set in the chart's defaults by the tests, to be told apart from what is built in."""
 
@@ -61,6 +67,11 @@ def values(images: Images) -> Json:
         },
         "retryBackoff": {"baseSeconds": 1, "maxSeconds": 5},
         "nodeLossSeconds": 10,
+        "admission": {
+            "namespaces": {BOUNDED: {"running": 2, "waking": 1}},
+            "tenantLabel": TENANT_LABEL,
+            "tenants": {TENANT: {"running": 1}},
+        },
     }
 
 

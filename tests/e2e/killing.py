@@ -35,25 +35,33 @@ def kill_process(
     provider: Provider, pod: Json, container: str = "operator", sign: signal.Signals = signal.SIGKILL
 ) -> bool:
     """Send a signal to the first process of a pod's container; False where the nodes are out of reach."""
-    statuses = {one["name"]: one for one in pod["status"].get("containerStatuses", [])}
-    identity = str(statuses[container].get("containerID", "")).rpartition("/")[2]
     if provider.name == "local":
-        return _kill_here(identity, sign)
+        found = process_of(pod, container)
+        if found is not None:
+            os.kill(found, sign)
+        return found is not None
     if provider.name == "kind":
-        return _kill_in_node(str(pod["spec"]["nodeName"]), identity, sign)
+        return _kill_in_node(str(pod["spec"]["nodeName"]), _container_id(pod, container), sign)
     return False
 
 
-def _kill_here(container: str, sign: signal.Signals) -> bool:
-    """Find the process by its control group: the local cluster's nodes are processes of this machine."""
-    found = []
+def process_of(pod: Json, container: str = "operator") -> int | None:
+    """Return the first process of a pod's container on the local cluster, whose nodes are processes of this machine.
+
+    It is found by its control group.
+    """
+    identity, found = _container_id(pod, container), []
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            if container and container in (folder / "cgroup").read_text():
+            if identity and identity in (folder / "cgroup").read_text():
                 found.append(int(folder.name))
-    if found:
-        os.kill(min(found), sign)
-    return bool(found)
+    return min(found, default=None)
+
+
+def _container_id(pod: Json, container: str) -> str:
+    """Return the id that the container runtime knows a container by; nothing while it has none."""
+    statuses = {one["name"]: one for one in pod["status"].get("containerStatuses", [])}
+    return str(statuses.get(container, {}).get("containerID", "")).rpartition("/")[2]
 
 
 def _kill_in_node(node: str, container: str, sign: signal.Signals) -> bool:

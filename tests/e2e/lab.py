@@ -178,13 +178,19 @@ def model_requests(terminal: Terminal, api: Api, session_id: str) -> int:
 
 def model_seen(terminal: Terminal, api: Api, session_id: str) -> Json:
     """Return what the stand-in has seen of a session: counts, and digests of the prompts of its last request."""
+    found: Json = all_model_seen(terminal, api).get(session_id, {})
+    return found
+
+
+def all_model_seen(terminal: Terminal, api: Api) -> dict[str, Json]:
+    """Return what the stand-in has seen, by session."""
     name = manifests.STAND_IN_NAMESPACE
     pod = api.list(PODS, name, labelSelector="app=model-standin")[0]["metadata"]["name"]
     fetch = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8080/_requests').read().decode())"
     seen = json.loads(terminal.execute(name, str(pod), manifests.SERVER_PYTHON, "-c", fetch))
-    found: Json = seen["sessions"].get(session_id, {})
+    found: dict[str, Json] = seen["sessions"]
     return found
 
 
 Labs = Callable[..., AbstractContextManager[Lab]]
-"""Opens a Lab; `ends_operator` says that the operator will be ended on purpose."""
+"""Opens a Lab; `ends_operator` says that the operator will be ended on purpose, `name` what the namespace is called."""

@@ -16,13 +16,19 @@ SERVER_PYTHON = "/opt/standin/bin/python"
 
 
 def prompt(*steps: Json) -> str:
-    """Return a prompt that makes the stand-in answer with these steps."""
-    return f"{CANARY} <<script {json.dumps(list(steps))} script>>"
+    """Return a prompt that makes the stand-in answer with these steps; prompts in there may have scripts too."""
+    body = json.dumps(list(steps)).replace("<<script", "\\u003c<script").replace("script>>", "script\\u003e>")
+    return f"{CANARY} <<script {body} script>>"
 
 
 def bash(command: str, **more: Any) -> Json:
     """Return the step that calls the Bash tool."""
     return {"tool": "Bash", "input": {"command": command, **more}}
+
+
+def subagent(kind: str, *steps: Json) -> Json:
+    """Return the call of a subagent that answers with these steps."""
+    return {"tool": "Agent", "input": {"description": "a part", "prompt": prompt(*steps), "subagent_type": kind}}
 
 
 def say(text: str) -> Json:
@@ -126,14 +132,11 @@ def secret(namespace: str, name: str, **values: str) -> Json:
     }
 
 
-def quota(namespace: str, pods: int) -> Json:
-    """Return a ResourceQuota on the number of pods."""
-    return {
-        "apiVersion": "v1",
-        "kind": "ResourceQuota",
-        "metadata": {"name": "pods", "namespace": namespace},
-        "spec": {"hard": {"pods": str(pods)}},
-    }
+def quota(namespace: str, **most: int) -> Json:
+    """Return a ResourceQuota on numbers of objects."""
+    hard = {name: str(count) for name, count in most.items()}
+    metadata = {"name": "pods", "namespace": namespace}
+    return {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata, "spec": {"hard": hard}}
 
 
 def namespace(name: str, level: str = "restricted") -> Json:

@@ -2,9 +2,11 @@
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from e2e.api import DEPLOYMENTS, PODS, Api, Json, condition
 from e2e.terminal import Terminal
@@ -17,6 +19,8 @@ _SELECTOR = f"app.kubernetes.io/instance={RELEASE},app.kubernetes.io/component=o
 _FETCH = (
     "import sys,urllib.request as u; sys.stdout.write(u.urlopen('http://127.0.0.1:8080'+sys.argv[1]).read().decode())"
 )
+_DAWN_SECONDS = 3
+"""How long after it says that it is ready an API server may still not know all roles."""
 _SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$")
 
 
@@ -41,12 +45,19 @@ def parse_metrics(text: str) -> list[Sample]:
 
 @dataclass(slots=True)
 class Operator:
-    """The one operator of the cluster. `deaths` counts what tests did to it on purpose."""
+    """The one operator of the cluster, and what it said before tests ended it on purpose.
+
+    `dawns` are times (from, to; as in logs) in which the API server had just been started and knew no roles yet: it
+    forbids everything then, and that counts against nobody. `excused` is what it had forbidden by their end; a count
+    that has grown since is no longer the same sample.
+    """
 
     api: Api
     terminal: Terminal
     kept_logs: list[str] = field(default_factory=list)
     kept_refusals: list[Sample] = field(default_factory=list)
+    dawns: list[tuple[str, str]] = field(default_factory=list)
+    excused: list[Sample] = field(default_factory=list)
 
     def pod(self) -> Json:
         """Return its pod; AssertionError if there is not exactly one."""
@@ -55,18 +66,20 @@ class Operator:
         return pods[0]
 
     def pods(self) -> list[Json]:
-        """Return its pods that are not on their way out."""
+        """Return its pods that are neither on their way out nor, as an evicted one, at their end."""
         pods = self.api.list(PODS, NAMESPACE, labelSelector=_SELECTOR)
-        return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+        live = [pod for pod in pods if pod["status"].get("phase") in ("Pending", "Running")]
+        return [pod for pod in live if "deletionTimestamp" not in pod["metadata"]]
 
     def identity(self) -> tuple[str, int]:
         """Return pod uid and restart count: equal before and after means that it never died."""
         pod = self.pod()
         return pod["metadata"]["uid"], int(pod["status"]["containerStatuses"][0]["restartCount"])
 
-    def log(self) -> str:
-        """Return the log of the running container."""
-        return self.api.text(PODS.path(NAMESPACE, f"{self.pod()['metadata']['name']}/log"))
+    def log(self, pod: str = "") -> str:
+        """Return the log of the running container; `pod` names one of several replicas."""
+        name = pod or str(self.pod()["metadata"]["name"])
+        return self.api.text(PODS.path(NAMESPACE, f"{name}/log"))
 
     def log_lines(self) -> list[Json]:
         """Return the log as JSON; a line that is none fails."""
@@ -81,21 +94,34 @@ class Operator:
         """Return its metrics, or those of one of several replicas."""
         return parse_metrics(self.fetch("/metrics", pod))
 
-    def refusals(self) -> list[Sample]:
-        """Return the counts of its requests that were forbidden."""
+    def refusals(self, pod: str = "") -> list[Sample]:
+        """Return the counts of its requests that were forbidden, without those that are excused."""
+        return [one for one in self._forbidden(pod) if one not in self.excused]
+
+    def _forbidden(self, pod: str = "") -> list[Sample]:
         name = "agentsessions_kubernetes_requests_total"
-        return [s for s in self.metrics() if s.name == name and s.labels["code"] in ("401", "403")]
+        return [s for s in self.metrics(pod) if s.name == name and s.labels["code"] in ("401", "403")]
 
     def keep_evidence(self) -> None:
-        """Keep log and refusals of a process that is about to be ended."""
-        self.kept_logs.append(self.log())
-        self.kept_refusals += self.refusals()
+        """Keep log and refusals of the processes that are about to be ended."""
+        for name in [str(pod["metadata"]["name"]) for pod in self.pods()]:
+            self.kept_logs.append(self.log(name))
+            self.kept_refusals += self.refusals(name)
+
+    @contextmanager
+    def dawn(self) -> Iterator[None]:
+        """Start the API server anew in the block."""
+        began = _now()
+        yield
+        time.sleep(_DAWN_SECONDS)
+        self.dawns.append((began, _now()))
+        self.excused = self._forbidden()
 
     def wait_ready(self) -> None:
-        """Wait until exactly one operator is ready."""
+        """Wait until there are as many operators as there should be, and each is ready."""
         wait_for(self.api, DEPLOYMENTS, NAMESPACE, RELEASE, is_rolled_out, "the operator's rollout")
-        name = self.pod()["metadata"]["name"]
-        wait_for(self.api, PODS, NAMESPACE, name, is_ready, "readiness of the operator")
+        for name in [pod["metadata"]["name"] for pod in self.pods()]:
+            wait_for(self.api, PODS, NAMESPACE, name, is_ready, "readiness of the operator")
 
     def scale(self, replicas: int) -> None:
         """Scale its Deployment and wait until that many pods are there, gone ones really gone."""
@@ -116,6 +142,10 @@ class Operator:
             yield
         finally:
             self.scale(1)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def is_rolled_out(deployment: Json | None) -> bool:

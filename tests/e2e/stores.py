@@ -6,7 +6,7 @@ namespace is a part of every key.
 
 import secrets
 from base64 import b64decode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +16,7 @@ from e2e.api import NAMESPACES, PODS, SECRETS, STATEFUL_SETS, Api, ApiError, Jso
 from e2e.lab import Lab
 from e2e.operator_pod import is_ready
 from e2e.store_pods import BUCKET, NAMESPACE, POSTGRES, REDIS, S3, Kind
-from e2e.terminal import Terminal
+from e2e.terminal import CommandFailed, Terminal
 from e2e.waiting import wait_for
 
 USER = "sessions"
@@ -101,6 +101,28 @@ class Store:
         wait_for(self.api, PODS, NAMESPACE, self._pod_name, is_next, "the next pod of the store", _PATIENCE)
         self._reach()
 
+    def crash(self) -> None:
+        """Kill its processes where they stand, and wait until its container has been started anew, in the same pod.
+
+        As after the restart of a node, the numbers in its locks are those of living processes by then.
+        """
+        pod = self.api.get(PODS, NAMESPACE, self._pod_name)
+        assert pod is not None, f"pod {self._pod_name} is gone"
+        uid, before = pod["metadata"]["uid"], _restarts(pod)
+        self.execute(
+            "sh", "-c", "for lock in /tmp/.s.*.lock; do [ ! -e $lock ] || sed --in-place '1s/.*/1/' $lock; done"
+        )
+        with suppress(CommandFailed):  # whoever asks for it may end with it
+            self._signal("KILL")
+
+        def is_back(found: Json | None) -> bool:
+            return (
+                found is not None and found["metadata"]["uid"] == uid and _restarts(found) > before and is_ready(found)
+            )
+
+        wait_for(self.api, PODS, NAMESPACE, self._pod_name, is_back, "the store's container, again", _PATIENCE)
+        self._reach()
+
     @contextmanager
     def stopped(self) -> Iterator[None]:
         """Do without it for a while: its address refuses connections."""
@@ -169,6 +191,14 @@ class Store:
         if self.kind is REDIS:
             return {"url": f"redis://:{self.password}@{self.host}:{REDIS.port}/0"}
         return {"url": f"postgresql://{USER}:{self.password}@{self.host}:{POSTGRES.port}/postgres"}
+
+
+def _restarts(pod: Json) -> int:
+    return sum(one["restartCount"] for one in pod.get("status", {}).get("containerStatuses", []))
+
+
+Opened = Callable[[Lab], Store]
+"""How a test comes by a store."""
 
 
 def redis_store(lab: Lab) -> Store:

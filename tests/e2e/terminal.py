@@ -40,6 +40,11 @@ class Terminal:
         """Run a command in a pod's container; return what it printed."""
         return self.kubectl("exec", "-n", namespace, pod, "--", *command)
 
+    def shell(self, script: str, folder: Path) -> str:
+        """Run a script of the documentation, which may call kubectl, in a folder; return what it printed."""
+        path = f"PATH={binary('kubectl').parent}:$PATH"
+        return self._run(["bash", "-euo", "pipefail", "-c", f"export {path}; cd '{folder}'\n{script}"], None)
+
     def _run(self, command: list[str], stdin: str | None) -> str:
         """Run to the end."""
         environment = {**os.environ, "KUBECONFIG": str(self.kubeconfig)}

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from e2e import manifests
-from e2e.api import SESSIONS, TEMPLATES, Api, ApiError, Json
+from e2e.api import QUOTAS, SESSIONS, TEMPLATES, Api, ApiError, Json
 from e2e.lab import Lab, Labs
 from e2e.terminal import CommandFailed
+from e2e.waiting import eventually, wait_for
 
 LONG = "x" * 10_000
 
@@ -37,6 +38,32 @@ REFUSED: list[Any] = [
         {"pattern": "LongRunning", "prompt": None, "poolRef": {"name": "chat"}, "image": "x"},
         ("spec", "pool's AgentTemplate"),
         id="image of its own on a shared host",
+    ),
+    pytest.param({"ttlSecondsAfterIdle": 60}, ("spec", "unless the session is Hybrid"), id="idle ttl of a task"),
+    pytest.param(
+        {"pattern": "LongRunning", "prompt": None, "poolRef": {"name": "chat"}, "ttlSecondsAfterIdle": 60},
+        ("spec", "`ttlSecondsAfterIdle` must not be set unless the session is Hybrid"),
+        id="idle ttl of a session that never sleeps",
+    ),
+    pytest.param(
+        {"pattern": "Hybrid", "prompt": None, "ttlSecondsAfterIdle": 3},
+        ("spec.ttlSecondsAfterIdle", "must be 0, for a session that is kept, or at least 5"),
+        id="idle ttl too short",
+    ),
+    pytest.param(
+        {"pattern": "LongRunning", "prompt": None, "poolRef": {"name": "chat"}, "ttlSecondsAfterFinished": 60},
+        ("spec", "`ttlSecondsAfterFinished` must not be set", "others never finish"),
+        id="ttl of what never finishes",
+    ),
+    pytest.param(
+        {"pattern": "LongRunning", "prompt": None, "poolRef": {"name": "chat"}, "priority": 1},
+        ("spec", "`priority`", "no pod is started"),
+        id="priority of what does not queue",
+    ),
+    pytest.param(
+        {"pattern": "LongRunning", "prompt": None, "poolRef": {"name": "chat"}, "limits": {"startDeadlineSeconds": 9}},
+        ("spec", "`limits.startDeadlineSeconds`", "no pod is started"),
+        id="start deadline without a pod",
     ),
     pytest.param({"ports": [{"name": "site", "port": 80}]}, ("spec.ports[0].port", "1024"), id="privileged port"),
     pytest.param({"onMissingTranscript": "Guess"}, ("spec.onMissingTranscript", '"StartFresh"'), id="odd policy"),
@@ -166,6 +193,38 @@ def test_what_a_session_is_about_never_changes(lab: Lab, field: str, before: obj
     lab.api.create(first)
     with pytest.raises(ApiError, match=f"`{field}` must not change after creation"):
         lab.api.patch(SESSIONS, lab.namespace, "task", {"spec": {field: after}})
+
+
+@pytest.mark.requirement("K02", "H50")
+def test_how_many_sessions_there_may_be_is_a_resource_quota(lab: Lab) -> None:
+    """Kubernetes itself counts them and refuses; sleeping ones count, and deleted ones do not."""
+    number = "count/agentsessions.agentsessions.dev"
+    lab.api.create(manifests.quota(lab.namespace, **{number: 1}))
+    wait_for(lab.api, QUOTAS, lab.namespace, "pods", _has_counted, "its first count")
+    store = {"type": "Embedded"}
+    lab.api.create(manifests.hybrid(lab.namespace, "first", sessionStore=store))
+    with pytest.raises(ApiError, match="exceeded quota: pods") as refusal:
+        lab.api.create(manifests.hybrid(lab.namespace, "second", sessionStore=store))
+    assert refusal.value.code == 403
+    lab.api.delete(SESSIONS, lab.namespace, "first")
+    lab.gone(SESSIONS, "first")
+    eventually(lambda: _is_taken(lab, store), bool, "room for another one")
+
+
+def _has_counted(quota: Json | None) -> bool:
+    """Return whether a quota is in force: before its first count it refuses everything."""
+    return "used" in (quota or {}).get("status", {})
+
+
+def _is_taken(lab: Lab, store: Json) -> bool:
+    """Return whether a session is accepted."""
+    try:
+        lab.api.create(manifests.hybrid(lab.namespace, "second", sessionStore=store))
+    except ApiError as error:
+        if "exceeded quota" not in error.message:
+            raise
+        return False
+    return True
 
 
 @pytest.mark.requirement("K01")

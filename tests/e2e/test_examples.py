@@ -43,3 +43,16 @@ spec:
     lab.terminal.kubectl("apply", "-n", lab.namespace, "-f", "-", stdin=text)
     found = lab.succeeded()
     assert found["status"]["usage"]["turns"] == 2
+
+
+@pytest.mark.requirement("H03", "K04")
+def test_a_session_is_suspended_and_released_by_a_schedule(lab: Lab) -> None:
+    """What its two CronJobs call is called here as their account, whose rights are those that they have."""
+    text = (ROOT / "examples" / "session-suspended-at-night.yaml").read_text()
+    lab.terminal.kubectl("apply", "-n", lab.namespace, "-f", "-", stdin=text)
+    jobs = {doc["metadata"]["name"]: doc for doc in yaml.safe_load_all(text) if doc["kind"] == "CronJob"}
+    for name, reason in (("office-closes", "Suspended"), ("office-opens", "Asleep")):
+        pod = jobs[name]["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+        account = f"system:serviceaccount:{lab.namespace}:{pod['serviceAccountName']}"
+        lab.terminal.kubectl(*pod["containers"][0]["args"], "-n", lab.namespace, "--as", account)
+        lab.reason("office-hours", reason)

@@ -1,7 +1,6 @@
 """`onDelete: Delete`: what a session has stored goes with it, out of every store; and no deletion waits for ever."""
 
 import asyncio
-from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
@@ -11,10 +10,9 @@ from e2e.api import NAMESPACES, SESSIONS, ApiError, Json
 from e2e.lab import Lab, Labs
 from e2e.operator_pod import NAMESPACE as SYSTEM
 from e2e.stage import Stage
-from e2e.stores import Store, postgres_store, redis_store, s3_store
+from e2e.stores import Opened, postgres_store, redis_store, s3_store
 from e2e.waiting import wait_for
 
-Opened = Callable[[Lab], Store]
 FINALIZER = "agentsessions.dev/stored-conversation"
 DELETE = {"onDelete": "Delete"}
 SECONDS = 100
@@ -76,6 +74,35 @@ async def test_the_archived_workspace_goes_too(stage: Stage) -> None:
     assert bucket.mentions(uid_of(session))
     await asyncio.to_thread(delete, stage.lab, session)
     assert (redis.mentions(uid_of(session)), bucket.mentions(uid_of(session))) == ([], [])
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.requirement("H03", "K01")
+async def test_the_workspace_of_one_that_is_awake_is_archived_before_its_pod_ends_where_it_is_retained(
+    stage: Stage,
+) -> None:
+    redis = await asyncio.to_thread(redis_store, stage.lab)
+    bucket = await asyncio.to_thread(s3_store, stage.lab)
+    stage.lab.api.apply(bucket.secret(stage.lab.namespace))
+    workspace = {"archive": bucket.archive()}
+    session = await said_once(stage, "unpacked", redis.given_to(stage.lab), workspace=workspace)
+    assert bucket.mentions(uid_of(session)) == [], "it has never slept"
+    await asyncio.to_thread(delete, stage.lab, session)
+    assert redis.mentions(uid_of(session))
+    kept = bucket.mentions(uid_of(session))
+    assert any("manifest" in name for name in kept), kept
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.requirement("H03", "H12")
+async def test_one_that_nobody_talks_to_any_more_goes_by_itself(stage: Stage) -> None:
+    """`ttlSecondsAfterIdle`: and with it what it has stored, as its store says."""
+    redis = await asyncio.to_thread(redis_store, stage.lab)
+    session = await stored(stage, "brief", redis.given_to(stage.lab, **DELETE), ttlSecondsAfterIdle=10)
+    await asyncio.to_thread(stage.lab.gone, SESSIONS, "brief")
+    assert stage.lab.event("brief", "Expired")["type"] == "Normal"
+    stage.lab.without_children(session)
+    assert redis.mentions(uid_of(session)) == []
 
 
 @pytest.mark.timeout(600)

@@ -75,7 +75,7 @@ def test_a_rollout_of_the_gateways_costs_no_request_and_no_event(stage: Stage) -
 def test_gateways_that_are_killed_cost_no_event(stage: Stage) -> None:
     """One after the other, so that the stream's own is among them."""
     lab, place, kills = stage.lab, programs.Place(stage.lab.namespace, "client"), []
-    with programs.started(lab.terminal, place, PERSISTENT, client(stage, 2 * SECONDS)) as program:
+    with programs.started(lab.terminal, place, PERSISTENT, client(stage, SECONDS + 30)) as program:
         began = time.time()
         for doomed in pods(lab.api):
             time.sleep(5)

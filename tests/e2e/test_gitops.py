@@ -31,7 +31,7 @@ def test_a_removed_field_goes_back_to_its_default(lab: Lab) -> None:
     lab.api.create(manifests.quota(lab.namespace, pods=0))
     rich = manifests.session(lab.namespace, backoffLimit=7, ttlSecondsAfterFinished=900, podRetentionPolicy="Retain")
     lab.terminal.apply(rich)
-    spec = lab.reason("task", "PodRejected")["spec"]
+    spec = lab.reason("task", "QuotaExceeded")["spec"]
     assert (spec["backoffLimit"], spec["ttlSecondsAfterFinished"], spec["podRetentionPolicy"]) == (7, 900, "Retain")
     lab.terminal.apply(manifests.session(lab.namespace))
     found = lab.session()

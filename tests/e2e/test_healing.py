@@ -29,7 +29,7 @@ STUCK = {
     "no-secret": "SecretNotFound",
     "no-key": "SecretNotFound",
     "no-room": "Unschedulable",
-    "no-quota": "PodRejected",
+    "no-quota": "QuotaExceeded",
 }
 
 
@@ -131,7 +131,7 @@ def test_a_stuck_session_says_why_and_what_to_do(trouble: Trouble, name: str, re
         "no-quota": ("exceeded quota",),
     }[name]
     assert [w for w in words if w not in ready["message"]] == [], ready["message"]
-    kind = "Reconciling" if name == "no-room" else "Stalled"
+    kind = "Reconciling" if name in ("no-room", "no-quota") else "Stalled"
     assert condition(found, kind)["status"] == "True"
 
 

@@ -4,7 +4,6 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import Callable
 from decimal import Decimal
 from itertools import pairwise
 
@@ -13,14 +12,12 @@ import pytest
 from e2e import manifests
 from e2e.api import PODS, SESSIONS, condition
 from e2e.gateway import said
-from e2e.lab import Lab
 from e2e.sizes import size
 from e2e.sleepers import pods_of, priced, slept, told
 from e2e.stage import Stage
-from e2e.stores import Store, postgres_store, redis_store, s3_store
+from e2e.stores import Opened, postgres_store, redis_store, s3_store
 from standin.conversation import digest
 
-Opened = Callable[[Lab], Store]
 STORES = [
     pytest.param(redis_store, size(3, 10), size(3, 5), id="redis"),
     pytest.param(postgres_store, size(2, 10), 3, id="postgres"),

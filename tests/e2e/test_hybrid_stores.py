@@ -11,8 +11,15 @@ from e2e.lab import Labs
 from e2e.sizes import size
 from e2e.sleepers import is_ready, slept, told, until_durable
 from e2e.stage import Stage
-from e2e.stores import redis_store
+from e2e.stores import postgres_store, redis_store
 from standin.conversation import digest
+
+
+@pytest.mark.timeout(600)
+def test_a_store_that_is_killed_where_it_stands_is_back(stage: Stage) -> None:
+    store = postgres_store(stage.lab)
+    store.kill()  # a pod of which nothing was killed yet: the second restart of a container is held back
+    store.crash()
 
 
 @pytest.mark.timeout(600)
@@ -166,4 +173,6 @@ async def test_namesakes_of_two_namespaces_never_meet_in_a_store(stage: Stage, l
             assert heard == [digest(told(number)), digest(told(10 + number))]
         stranger = other.client("twin")
         theirs = type(stranger)(stranger.base, stage.client("twin").path, other.token)
-        assert (await theirs.status("POST", "/messages", json={"prompt": "x"}))[0] == 404
+        for verb, path in (("POST", "/messages"), ("POST", "/interrupt"), ("GET", "/events"), ("GET", "/transcript")):
+            body = {"json": {"prompt": "x"}} if verb == "POST" else {}
+            assert (await theirs.status(verb, path, **body))[0] == 404, path

@@ -1,10 +1,20 @@
 """Limits are real: memory, disk, time and turns end an agent, alone, and the status says which."""
 
+import asyncio
+import itertools
+import json
+
 import pytest
 
-from e2e.api import NODES, PODS, condition
-from e2e.lab import Lab, gated
-from e2e.manifests import TOOL_RESULT, bash, say
+from e2e.api import NAMESPACES, NODES, PODS, SESSIONS, condition
+from e2e.gateway import said
+from e2e.install import BOUNDED, TENANT, TENANT_LABEL
+from e2e.lab import Lab, Labs, gated
+from e2e.manifests import TOOL_RESULT, bash, say, subagent
+from e2e.sleepers import slept, told
+from e2e.stage import Stage
+from e2e.stores import redis_store
+from e2e.waiting import eventually
 
 _EATER = "python3 -c \"import time; x = bytearray({mb} * 2**20); x[::4096] = b'1' * len(x[::4096]); time.sleep({s})\""
 
@@ -55,6 +65,66 @@ def test_the_deadline_ends_a_session(lab: Lab) -> None:
     lab.gone(PODS, found["status"]["host"]["pod"])
 
 
+@pytest.mark.requirement("K02", "H50")
+def test_a_pod_that_finds_no_node_in_time_ends_the_session_with_the_schedulers_words(lab: Lab) -> None:
+    found = lab.run(resources={"cpu": "900"}, limits={"startDeadlineSeconds": 5})
+    ready = condition(found, "Ready")
+    assert ready["reason"] == "StartDeadlineExceeded"
+    assert "limits.startDeadlineSeconds" in ready["message"]
+    assert "Insufficient cpu" in ready["message"]
+    assert lab.event("task", "StartDeadlineExceeded")["type"] == "Warning"
+    assert lab.pods(found) == []
+
+
+@pytest.mark.requirement("K02", "H50")
+def test_no_more_sessions_run_than_may_and_those_that_wait_start_by_priority(labs: Labs) -> None:
+    """Two have the places; of three that wait the latest is the most urgent. One place becomes free for all three."""
+    with labs(name=BOUNDED) as lab:
+        for name in ("one", "two"):
+            lab.start(name, steps=(gated(), say("done")))
+            gate = lab.at_gate(name)
+        for name, priority, position in (("low", 0, 1), ("lowest", -5, 2), ("urgent", 5, 1)):
+            lab.start(name, priority=priority)
+            found = lab.reason(name, "Queued")
+            place = found["status"]["queue"]
+            assert (place["position"], place["priority"]) == (position, priority)
+            assert place["reason"] == f"namespace {BOUNDED} runs 2 of 2"
+            assert place["reason"] in condition(found, "Ready")["message"]
+            assert lab.pods(found) == []
+        lab.open_gate(gate)
+        ran = [lab.succeeded(name)["status"] for name in ("two", "urgent", "low", "lowest")]
+        for before, after in itertools.pairwise(ran):
+            assert before["completionTime"] <= after["startTime"], "one place, one after the other, by priority"
+        assert [status["restarts"] for status in ran] == [0, 0, 0, 0]
+        assert "queue" not in ran[-1]
+        lab.open_gate(lab.running("one"))
+        lab.succeeded("one")
+
+
+@pytest.mark.requirement("K02", "H50")
+def test_the_namespaces_of_a_tenant_share_its_places(labs: Labs) -> None:
+    with labs() as one, labs() as other:
+
+        def looks() -> float:
+            """Return how often the operator has read which namespaces are a tenant's."""
+            name, labels = "agentsessions_kubernetes_requests_total", {"verb": "GET", "resource": "namespaces"}
+            found = [x for x in one.operator.metrics() if x.name == name and labels.items() <= x.labels.items()]
+            return sum(sample.value for sample in found)
+
+        for lab in (one, other):
+            lab.api.patch(NAMESPACES, None, lab.namespace, {"metadata": {"labels": {TENANT_LABEL: TENANT}}})
+        before = looks()
+        one.start(steps=(gated(), say("done")))
+        gate = one.at_gate()
+        eventually(looks, lambda count: count > before, "a look at namespaces")
+        other.start()
+        queued = other.reason("task", "Queued")
+        assert queued["status"]["queue"]["reason"] == f"tenant {TENANT} runs 1 of 1"
+        assert other.pods(queued) == []
+        one.open_gate(gate)
+        assert one.succeeded()["status"]["completionTime"] <= other.succeeded()["status"]["startTime"]
+
+
 @pytest.mark.requirement("H10", "H50")
 def test_turns_are_bounded(lab: Lab) -> None:
     """Three are allowed; the fourth never happens, and what was used is still told."""
@@ -80,3 +150,49 @@ def test_disk_over_the_limit_is_evicted_and_reported(lab: Lab) -> None:
     assert condition(found, "Ready")["reason"] == "EphemeralStorageExceeded"
     assert condition(found, "Succeeded")["status"] == "False"
     assert "128Mi" in condition(found, "Ready")["message"]
+
+
+@pytest.mark.requirement("H38", "H52", "H53")
+def test_a_fan_out_is_worked_off_in_batches_by_subagents_that_are_bounded(lab: Lab) -> None:
+    """Four parts, two at a time; a fifth wants more turns than it may have. The agent waits for all of them."""
+    part = subagent("worker", bash("echo + >> parts; sleep 2; echo - >> parts"), say("part done"))
+    endless = subagent("worker", *[bash("echo turn >> turns")] * 6, say("never"))
+    count = "awk '{n += $1 == \"+\" ? 1 : -1; if (n > m) m = n} END {print m, NR}' parts; wc -l < turns"
+    steps = ({"text": "all at once", "tools": [part] * 4}, endless, bash(count), {"text": TOOL_RESULT})
+    worker = {"name": "worker", "description": "Does a part.", "prompt": "You do one part.", "maxTurns": 3}
+    found = lab.run(steps=steps, agent={"subagents": [worker], "maxParallelSubagents": 2})
+    assert condition(found, "Succeeded")["status"] == "True"
+    assert found["status"]["result"]["text"].split() == ["2", "8", "3"]
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.requirement("H50", "H51")
+async def test_a_conversation_at_its_bounds_goes_on_when_they_are_raised(stage: Stage) -> None:
+    """Two turns, then nothing wakes it; with more turns and less time for each it says what took too long."""
+    opened = await asyncio.to_thread(redis_store, stage.lab)
+    spec = {"sessionStore": opened.given_to(stage.lab), "idleTimeoutSeconds": 5, "limits": {"maxSessionTurns": 2}}
+    await slept(stage, "bounded", spec)
+    client = stage.client("bounded")
+    for number in range(2):
+        assert said(await client.say_text(told(number))) == [f"answer {number}"]
+    await asyncio.to_thread(stage.lab.reason, "bounded", "TurnLimitReached")
+    message = {"json": {"prompt": told(9)}}
+    refused = [await client.status("POST", "/messages", **message)]
+    spent = await asyncio.to_thread(stage.lab.until, "bounded", lambda one: "host" not in one["status"], "sleep")
+    refused.append(await client.status("POST", "/messages", **message))
+    assert [(status, json.loads(body)["type"].rpartition("/")[2]) for status, body in refused] == [
+        (409, "turn-limit-reached")
+    ] * 2
+    assert condition(spent, "Stalled")["status"] == "True"
+    more = {"spec": {"limits": {"maxSessionTurns": 100, "turnDeadlineSeconds": 5}}}
+    stage.lab.api.patch(SESSIONS, stage.lab.namespace, "bounded", more)
+    assert (await asyncio.to_thread(stage.lab.reason, "bounded", "Asleep"))["status"]["wakes"] == 1
+    async with asyncio.timeout(60):  # the gateway may hear of it a moment after us
+        while (await client.status("POST", "/messages", json={"prompt": told(2)}))[0] == 409:  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+    late = await client.say(gated(), say("never"))
+    assert (late[-1].kind, late[-1].slug) == ("error", "turn-deadline-exceeded")
+    await asyncio.to_thread(stage.lab.event, "bounded", "TurnDeadlineExceeded")
+    assert said(await client.say_text(told(3))) == ["answer 3"]
+    transcript = json.dumps(await client.transcript())
+    assert all(f"answer {number}" in transcript for number in range(4))

@@ -58,11 +58,12 @@ _SPEC = {
     "security": _block(runtimeClassName=_WORDS, hostUsers=st.booleans()),
     "modelEndpoint": _block(baseUrl=_WORDS, egress=st.lists(_PEER, max_size=2)),
     "networkPolicy": _block(egress=st.lists(_PEER, max_size=2)),
-    "limits": _block(activeDeadlineSeconds=_NUMBERS),
+    "limits": _block(activeDeadlineSeconds=_NUMBERS, startDeadlineSeconds=_NUMBERS),
     "env": st.lists(_block(name=_WORDS, value=_WORDS), max_size=3),
     "promptEnvironmentVariable": st.sampled_from(["TASK_PROMPT", "HOME", "PATH", "0", "A-B"]),
     "nodeSelector": st.dictionaries(_WORDS, _WORDS, max_size=2),
     "tolerations": st.lists(_block(key=_WORDS, operator=st.sampled_from(["Exists", "Equal", "Maybe"])), max_size=2),
+    "priority": _NUMBERS,
     "priorityClassName": _WORDS,
     "terminationGracePeriodSeconds": _NUMBERS,
     "restartPolicy": st.sampled_from(["OnFailure", "Never", "Always"]),
@@ -124,7 +125,7 @@ def test_the_operator_copes_with_what_was_taken(crowded: Lab) -> None:
         assert ready["message"], ready
         reasons[ready["reason"]] = reasons.get(ready["reason"], 0) + 1
     print(f"{len(_accepted)} accepted: {reasons}")
-    assert set(reasons) <= {"PodRejected", "TemplateNotFound", "InvalidSpec"}, reasons
+    assert set(reasons) <= {"PodRejected", "QuotaExceeded", "TemplateNotFound", "InvalidSpec"}, reasons
     assert crowded.operator.fetch("/healthz") == "ok\n"
     passes = [s for s in crowded.operator.metrics() if s.name == "agentsessions_reconciles_total"]
     assert sum(s.value for s in passes if s.labels["outcome"] == "done") >= len(_accepted)

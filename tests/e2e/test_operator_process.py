@@ -50,7 +50,8 @@ def test_the_watches_are_audited(operator: Operator) -> None:
     samples = operator.metrics()
     assert time.time() - _value(samples, "agentsessions_watch_last_audit_timestamp_seconds") < 120
     behind = [s for s in samples if s.name == "agentsessions_watch_objects_behind"]
-    assert {s.labels["resource"] for s in behind} == {"agentsessions", "pods"}
+    watched = {"agentsessions", "pods", "agenttemplates", "agentpools", "statefulsets", "networkpolicies"}
+    assert {s.labels["resource"] for s in behind} == watched
 
     def late() -> float:
         return _value(operator.metrics(), "agentsessions_watch_objects_behind")

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -11,8 +12,9 @@ from agentsessions.policies.placement import place
 from e2e import manifests
 from e2e.api import AUTOSCALERS, BUDGETS, CLAIMS, PODS, POOLS, SECRETS, SERVICES, STATEFUL_SETS, condition
 from e2e.gateway import Gateway, said
+from e2e.install import ROOT
 from e2e.lab import Labs
-from e2e.stage import Stage, is_elsewhere, places
+from e2e.stage import POOL_UID, Stage, is_elsewhere, places
 
 NAMES = [f"p-{n}" for n in range(12)]
 ROOM = 12
@@ -72,8 +74,29 @@ def test_a_host_that_comes_back_under_its_name_gets_no_others_sessions(stage: St
     }
 
 
+def check_leftovers(stage: Stage, folder: Path) -> None:
+    """Remove by what the page says the Secrets that nobody names; one that could be rolled back to stays."""
+    page = (ROOT / "docs" / "pools.md").read_text()
+    script = "NS=team POOL=assistants" + page.partition("NS=team POOL=assistants")[2].partition("```")[0]
+    pool = stage.lab.api.get(POOLS, stage.lab.namespace, "chat")
+    assert pool is not None
+    selector = {"labelSelector": f"{POOL_UID}={pool['metadata']['uid']}"}
+    named = {str(one["metadata"]["name"]) for one in stage.lab.api.list(SECRETS, stage.lab.namespace, **selector)}
+    assert len(named) > 1, "the rollout has left one"
+    labels = {"agentsessions.dev/pool": "chat"}
+    stray = manifests.secret(stage.lab.namespace, "stray", key="x")
+    stage.lab.api.create(stray | {"metadata": stray["metadata"] | {"labels": labels}})
+    printed = stage.lab.terminal.shell(
+        script.replace("team", stage.lab.namespace).replace("assistants", "chat"), folder
+    )
+    assert '"stray" deleted' in printed
+    left = {str(one["metadata"]["name"]) for one in stage.lab.api.list(SECRETS, stage.lab.namespace, **selector)}
+    assert left == named
+    assert stage.lab.api.get(SECRETS, stage.lab.namespace, "stray") is None
+
+
 @pytest.mark.requirement("K02", "H11")
-async def test_a_rollout_lets_the_running_turn_finish(stage: Stage) -> None:
+async def test_a_rollout_lets_the_running_turn_finish(stage: Stage, tmp_path: Path) -> None:
     client = stage.client("p-1")
     steps = [manifests.bash("sleep 1; echo x") for _ in range(6)]
     turn = asyncio.create_task(client.say(*steps, manifests.say("finished in peace")))
@@ -98,6 +121,7 @@ async def test_a_rollout_lets_the_running_turn_finish(stage: Stage) -> None:
 
     await asyncio.to_thread(rolled)
     assert said(await client.say(manifests.say("after"))) == ["after"]
+    await asyncio.to_thread(check_leftovers, stage, tmp_path)
 
 
 @pytest.mark.requirement("K01", "H36")

@@ -50,7 +50,10 @@ def _ours(before: Counter[Key], after: Counter[Key], events: int) -> dict[str, i
 
 @pytest.mark.requirement("K01", "K02")
 def test_a_cold_session_costs_at_most_five_writes(lab: Lab, api: Api, audit_log: AuditLog | None) -> None:
-    """Refused and repeated writes count too. The finished pod's deletion comes after the end, and is counted apart."""
+    """Refused and repeated writes count too. The finished pod's deletion comes after the end, and is counted apart.
+
+    A kubelet may delete what we have just deleted, is told 404, and is counted by the API server; not by its audit log.
+    """
     first = lab.run("first")  # its policy serves all that follow, see below
     lab.gone(PODS, first["status"]["host"]["pod"])
     mark = audit_log.mark() if audit_log else 0
@@ -65,7 +68,7 @@ def test_a_cold_session_costs_at_most_five_writes(lab: Lab, api: Api, audit_log:
     print(f"writes for {SESSIONS_AT_ONCE} sessions: {writes}")
     deleted = writes.pop("pods deleted")
     assert writes["policies"] == 0
-    assert deleted == SESSIONS_AT_ONCE
+    assert SESSIONS_AT_ONCE <= deleted <= 2 * SESSIONS_AT_ONCE
     assert sum(writes.values()) <= BUDGET * SESSIONS_AT_ONCE, writes
     if audit_log:
         _check_each(audit_log.since(mark, lab.namespace), found)
@@ -80,8 +83,10 @@ def _check_each(entries: list[Json], sessions: list[Json]) -> None:
     """Hold the budget against every single session, by the audit log, which tells who wrote what."""
     for session in sessions:
         name = session["metadata"]["name"]
-        about = [e for e in entries if _is_about(e, name) and e["verb"] != "delete"]
-        assert len(about) <= BUDGET, [audit.describe(e) for e in about]
+        about = [e for e in entries if _is_about(e, name)]
+        ends = [e for e in about if e["verb"] == "delete"]
+        assert len(ends) == 1, [audit.describe(e) for e in ends]
+        assert len(about) - len(ends) <= BUDGET, [audit.describe(e) for e in about]
 
 
 def _is_about(entry: Json, name: str) -> bool:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+import urllib3
 import yaml
 
 from e2e.api import Api, ApiError, Json, Resource
@@ -42,6 +43,8 @@ def wait_for(
         except ApiError as error:
             if error.code != 410:  # the version is too old to watch from: look again
                 raise
+        except urllib3.exceptions.HTTPError:
+            continue  # the API server has ended, or its store: look again
     raise WaitFailed(
         f"{kind.plural} {namespace}/{name}: {what} did not happen in {seconds:.0f} s; it is:\n{show(last)}"
     )

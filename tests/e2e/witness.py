@@ -31,10 +31,16 @@ class Life:
 
 @dataclass
 class Witness:
-    """A thread that watches. `stop` it at the end; a watch that broke for good is told by `check`."""
+    """A thread that watches. `stop` it at the end; a watch that broke for good is told by `check`.
+
+    An API server that was started anew has forgotten what to go on from: who ends it on purpose says so in `may_miss`.
+    What lives after such a gap is seen, what came and went in it is not.
+    """
 
     api: Api
     lives: dict[str, Life] = field(default_factory=dict)
+    may_miss: int = 0
+    _missed: int = 0
     _clock: int = 0
     _stopped: threading.Event = field(default_factory=threading.Event)
     _started: threading.Event = field(default_factory=threading.Event)
@@ -78,15 +84,21 @@ class Witness:
                         self._note(event, pod)
             except (ApiError, urllib3.exceptions.HTTPError) as error:
                 if isinstance(error, ApiError) and error.code == 410:
-                    self._problem = "the witness missed events: its watch was too old to go on"
-                    return
+                    version, self._missed = "", self._missed + 1
+                    if self._missed > self.may_miss:
+                        self._problem = "the witness missed events: its watch was too old to go on"
+                        return
             except Exception as error:
                 self._problem = f"the witness died: {error!r}"
                 raise
 
     def _list(self) -> str:
-        """Note what exists already; return the version to watch from."""
+        """Note what exists, and what does not any more; return the version to watch from."""
         listed = self.api.request("GET", PODS.path(), query={"labelSelector": _SELECTOR})
+        there = {pod["metadata"]["uid"] for pod in listed["items"]}
+        for life in self.lives.values():
+            if life.uid not in there and life.ended is None:
+                life.ended = self._clock
         for pod in listed["items"]:
             self._note("ADDED", pod)
         return str(listed["metadata"]["resourceVersion"])

@@ -20,6 +20,7 @@ from agentsessions.directory.access import Access
 from agentsessions.directory.config import DirectoryConfig
 from agentsessions.directory.decide import Decider
 from agentsessions.directory.delivery import host_client
+from agentsessions.directory.entry import ClockReader, Entry
 from agentsessions.directory.identity import Identities
 from agentsessions.directory.main import open_relay
 from agentsessions.directory.relay import Relay
@@ -73,6 +74,8 @@ class Gateway:
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer as the session's host."""
+        if request.path == "/health":
+            return web.Response()
         self.got.append(request)
         self.bodies.append(await request.read())
         response = web.StreamResponse(
@@ -104,10 +107,12 @@ async def _directory(stack: AsyncExitStack, world: World) -> int:
     """Run a directory; return the port at which Envoy asks it."""
     kube: Any = Cluster()
     config, signer, tickets = DirectoryConfig(hold_seconds=30), Signer(key_ring(new_key())), Tickets(100)
+    hosts = await stack.enter_async_context(host_client())
+    way_in = Entry(signer, ClockReader(hosts, signer.clocks).ask)
     whereabouts = Whereabouts(kube, world, HostStreams(client=None), Waker(kube))  # type: ignore[arg-type]
-    relay = Relay(whereabouts, signer, tickets, await stack.enter_async_context(host_client()), heartbeat=0.5)
+    relay = Relay(whereabouts, way_in, tickets, hosts, heartbeat=0.5)
     tickets.address = await open_relay(stack, relay)
-    decider = Decider(config, Identities(kube, config), Access(kube, config), whereabouts, signer, tickets)
+    decider = Decider(config, Identities(kube, config), Access(kube, config), whereabouts, way_in, tickets)
     return await _listening(stack, questions(decider))
 
 

@@ -5,26 +5,30 @@ from dataclasses import dataclass, field
 
 import cluster
 from e2e import manifests
-from e2e.api import DEPLOYMENTS, NODES, PODS, SESSIONS, Api
+from e2e.api import DEPLOYMENTS, NODES, PODS, Api, Json
+from e2e.audit import AuditLog
 from e2e.gateway import ways
-from e2e.lab import Lab
+from e2e.lab import UID_LABEL, Lab, all_model_seen
 from e2e.operator_pod import NAMESPACE, is_rolled_out
 from e2e.stage import Stage
 from e2e.stores import Store
 from e2e.waiting import wait_for
+from faults.ledger import Ledger
 from faults.story import Story
 
-_GATEWAY = "agentsessions-gateway"
+GATEWAY = "agentsessions-gateway"
 
 
 @dataclass
 class Arena:
-    """A namespace with somebody who talks, a store, and the cluster. `made` counts sessions."""
+    """A namespace with somebody who talks, a store, and the cluster. `made` counts sessions; `undo` ends faults."""
 
     stage: Stage
     provider: cluster.Provider
     store: Store
     ways: ExitStack
+    audit_log: AuditLog | None = None
+    undo: ExitStack = field(default_factory=ExitStack, init=False)
     made: int = field(default=0, init=False)
 
     @property
@@ -37,33 +41,80 @@ class Arena:
         """The cluster's API."""
         return self.stage.lab.api
 
-    def story(self, name: str) -> Story:
+    def settle(self) -> None:
+        """Have the model's stand-in on the store's node: what strikes another node strikes neither of them."""
+        place = {"nodeSelector": {"kubernetes.io/hostname": self.store.node()}}
+        where = (DEPLOYMENTS, manifests.STAND_IN_NAMESPACE, "model")
+        self.api.patch(*where, {"spec": {"template": {"spec": place}}})
+        wait_for(self.api, *where, is_rolled_out, "the stand-in beside the store")
+
+    def story(self, name: str, *, volume: bool) -> Story:
         """Return a session that does not exist yet."""
         self.made += 1
-        return Story(self.stage, self.store, f"{name}-{self.made}")
+        return Story(self.stage, self.store, f"{name}-{self.made}", volume=volume)
 
-    def clear(self) -> None:
-        """Delete all sessions, so that the next fault finds room; what comes of that is not waited for."""
-        for session in self.lab.sessions():
-            self.api.delete(SESSIONS, self.lab.namespace, session["metadata"]["name"])
+    def ledger(self) -> Ledger:
+        """Return what the API server writes down about the namespace from now on."""
+        return Ledger(self.audit_log, self.lab.namespace)
+
+    def seen(self) -> dict[str, Json]:
+        """Return what the model has seen, by session."""
+        return all_model_seen(self.lab.terminal, self.api)
+
+    def stored(self) -> str:
+        """Return the names under which conversations of the namespace are stored: their sessions' ids stand in them."""
+        return "\n".join(self.store.mentions(self.lab.namespace))
 
     def doomed(self) -> str:
-        """Return the node on which the model's stand-in is not: what it has heard must outlive the fault."""
-        (stand_in,) = self.api.list(PODS, manifests.STAND_IN_NAMESPACE, labelSelector="app=model-standin")
-        return next(node for node in self.provider.nodes() if node != stand_in["spec"]["nodeName"])
+        """Return the node on which store and stand-in are not: what they have heard must outlive the fault."""
+        kept = self.store.node()
+        return next(node for node in self.provider.nodes() if node != kept)
+
+    def on_doomed(self) -> set[str]:
+        """Return the ids of sessions with a pod on that node."""
+        return {uid for uid, node in self._nodes().items() if node == self.doomed()}
+
+    def elsewhere(self) -> set[str]:
+        """Return the ids of sessions with a pod on another node."""
+        return {uid for uid, node in self._nodes().items() if node != self.doomed()}
+
+    def gather(self) -> None:
+        """Let new pods be made on that node only."""
+        for node in self.provider.nodes():
+            self._cordon(node, node != self.doomed() or None)
+
+    def scatter(self) -> None:
+        """Let pods be made on all nodes."""
+        for node in self.provider.nodes():
+            self._cordon(node, None)
+
+    def _cordon(self, node: str, cordoned: bool | None) -> None:
+        self.api.patch(NODES, None, node, {"spec": {"unschedulable": cordoned}})
+
+    def _nodes(self) -> dict[str, str]:
+        """Return the node of each session's pod, by the session's id."""
+        pods = self.api.list(PODS, self.lab.namespace, labelSelector=UID_LABEL)
+        return {pod["metadata"]["labels"][UID_LABEL]: pod["spec"].get("nodeName", "") for pod in pods}
 
     def heal(self) -> None:
-        """Give cordoned nodes back, wait until operator, store and gateways are whole, and open new ways to these."""
-        for node in self.provider.nodes():
-            self.api.patch(NODES, None, node, {"spec": {"unschedulable": None}})
+        """End what lasts of faults, wait until operator, store and gateways are whole, and open new ways to these."""
+        self.undo.close()
+        self.scatter()
         self.lab.operator.wait_ready()
         self.store.wait_ready()
-        wait_for(self.api, DEPLOYMENTS, NAMESPACE, _GATEWAY, is_rolled_out, "readiness of the gateways")
+        self.open_again()
+
+    def open_again(self) -> None:
+        """Wait until all gateways serve, and open ways to those that there are now."""
+        wait_for(self.api, DEPLOYMENTS, NAMESPACE, GATEWAY, is_rolled_out, "readiness of the gateways")
         self.open()
 
     def open(self) -> None:
-        """Open a way to each gateway, in place of those that there were."""
-        self.ways.close()
-        urls = self.stage.gateway.urls
-        urls.clear()
-        urls |= ways(self.api, self.lab.terminal, self.ways)
+        """Open a way to each gateway, in place of those that there were; there is one at any time, if a dead one."""
+        before = self.ways.pop_all()
+        found, urls = ways(self.api, self.lab.terminal, self.ways), self.stage.gateway.urls
+        gone = urls.keys() - found.keys()
+        urls.update(found)
+        for name in gone:
+            del urls[name]
+        before.close()

@@ -7,20 +7,24 @@ from dataclasses import dataclass
 from e2e import manifests
 from faults.story import Story
 
-LONGEST = 3.0
-"""Seconds after its beginning within which a fault strikes; what a moment does takes about as long."""
+LONGEST = 5.0
+"""Seconds that the longest of the moments lasts."""
 
 Act = Callable[[Story], Awaitable[None]]
 
 
 @dataclass(frozen=True)
 class Moment:
-    """What a session has been through before, and what it does when the fault strikes. `fresh`: once in its life."""
+    """What a session has been through before, and what it does when the fault strikes. `fresh`: once in its life.
+
+    `lasts` is within how many seconds after its beginning a fault strikes: about as long as there is a pod.
+    """
 
     name: str
     before: Act
     during: Act
     fresh: bool = False
+    lasts: float = 3.0
 
     @property
     def slug(self) -> str:
@@ -68,8 +72,9 @@ async def _streams(story: Story) -> None:
 
 
 async def _rests(story: Story) -> None:
-    """Nothing happens."""
-    await asyncio.sleep(LONGEST)
+    """Nothing happens, and then it is spoken to."""
+    await asyncio.sleep(3)
+    await story.say(manifests.say("ok"))
 
 
 async def _suspends(story: Story) -> None:
@@ -81,12 +86,12 @@ async def _deletes(story: Story) -> None:
 
 
 MOMENTS = (
-    Moment("create", _nothing, _created, fresh=True),
-    Moment("first turn", _applied, _works, fresh=True),
+    Moment("create", _nothing, _created, fresh=True, lasts=LONGEST),
+    Moment("first turn", _applied, _works, fresh=True, lasts=LONGEST),
     Moment("streaming", _talked, _streams),
     Moment("tool call", _talked, _works),
     Moment("idle", _talked, _rests),
-    Moment("suspend", _talked, _suspends),
-    Moment("wake", _slept, _works),
-    Moment("delete", _talked, _deletes, fresh=True),
+    Moment("suspend", _talked, _suspends, lasts=1),
+    Moment("wake", _slept, _works, lasts=LONGEST),
+    Moment("delete", _talked, _deletes, fresh=True, lasts=1),
 )

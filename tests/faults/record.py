@@ -12,7 +12,8 @@ class Cell:
     """What one fault in one moment came to. `seconds`: from the fault until the session had done what it was at.
 
     `hit` is whether there was anything to strike at: a session that sleeps has no pod. `acknowledged` and `cut` count
-    the turns of the session's whole life so far.
+    the turns of the session's whole life so far. `stated` is the longest time (seconds) that it may take, 0 where none
+    was stated; `writes` what the operator wrote to the API about it meanwhile, where that is known.
     """
 
     strike: str
@@ -22,6 +23,8 @@ class Cell:
     problems: list[str]
     acknowledged: int = 0
     cut: int = 0
+    stated: float = 0
+    writes: int | None = None
 
 
 def write(file: Path, seed: int, cells: Iterable[Cell]) -> None:
@@ -42,8 +45,11 @@ def table(cells: Sequence[Cell], moments: Sequence[str]) -> str:
     by: dict[str, dict[str, list[Cell]]] = defaultdict(lambda: defaultdict(list))
     for cell in cells:
         by[cell.strike][cell.moment].append(cell)
-    rows = [[strike, *(_entry(of[moment]) for moment in moments), _longest(of.values())] for strike, of in by.items()]
-    head = ["fault", *moments, "longest"]
+    rows = [
+        [strike, *(_entry(of[moment]) for moment in moments), _longest(of.values()), _most_writes(of.values())]
+        for strike, of in by.items()
+    ]
+    head = ["fault", *moments, "longest (stated)", "most writes"]
     return "\n".join([_line(head), "|---" * len(head) + "|", *map(_line, rows)]) + "\n"
 
 
@@ -61,4 +67,12 @@ def _entry(cells: Sequence[Cell]) -> str:
 
 
 def _longest(cells: Iterable[Sequence[Cell]]) -> str:
-    return f"{max((cell.seconds for some in cells for cell in some if cell.hit), default=0):.0f} s"
+    """Return the longest time of all hits and the one that was stated, like `7 s (90 s)`."""
+    hit = [cell for some in cells for cell in some if cell.hit]
+    longest, stated = max((cell.seconds for cell in hit), default=0), max((cell.stated for cell in hit), default=0)
+    return f"{longest:.0f} s ({stated:.0f} s)" if stated else f"{longest:.0f} s"
+
+
+def _most_writes(cells: Iterable[Sequence[Cell]]) -> str:
+    known = [cell.writes for some in cells for cell in some if cell.writes is not None]
+    return str(max(known)) if known else "not counted"

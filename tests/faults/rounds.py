@@ -5,93 +5,205 @@ import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
+from e2e.api import Json
+from faults import ledger
 from faults.arena import Arena
+from faults.ledger import Ledger
 from faults.moments import LONGEST, Moment
 from faults.record import Cell
 from faults.story import Story
 from faults.strikes import Strike
 
+TOGETHER = 3
+"""Rounds that a session is in: with each loss of its host, kubelet and operator wait longer before the next."""
+MOST_WRITES = 40
+"""What the operator may write to the API about one session in one round: its pods, its Secrets, its status."""
+
+
+@dataclass(frozen=True)
+class Act:
+    """A session in its moment."""
+
+    moment: Moment
+    story: Story
+
+    @property
+    def last(self) -> bool:
+        """Return whether its session is in no round after this."""
+        return self.moment.fresh or self.story.rounds >= TOGETHER
+
 
 @dataclass
 class Rounds:
-    """The rounds of one fault. Sessions that can be used again are."""
+    """The rounds of one fault, with so many sessions (`copies`) in each moment. Sessions that can be used again are."""
 
     arena: Arena
     strike: Strike
     chance: random.Random
-    stories: dict[str, Story] = field(default_factory=dict)
+    copies: int = 1
+    stories: dict[tuple[str, int], Story] = field(default_factory=dict)
     _doomed: set[str] = field(default_factory=set)
+    _ledger: Ledger = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin to read what the API server writes down."""
+        self._ledger = self.arena.ledger()
 
     async def play(self, moments: Sequence[Moment]) -> list[Cell]:
         """Bring sessions to their moments, strike, wait until they have gone on, and look at what became of them."""
-        stories = [self._story(one) for one in moments]
-        await asyncio.gather(*(one.before(story) for one, story in zip(moments, stories, strict=True)))
+        times = [time.monotonic()]
+        acts = [Act(one, self._story(one, copy)) for one in moments for copy in range(self.copies)]
+        await self._prepare(acts)
+        times.append(time.monotonic())
         struck = asyncio.create_task(self._strike_shared())
-        pairs = zip(moments, stories, strict=True)
-        cells = await asyncio.gather(*(self._through(one, story, struck) for one, story in pairs))
+        cells = await asyncio.gather(*(self._through(act, struck, wait=self._offset(act)) for act in acts))
+        times.append(time.monotonic())
         await asyncio.to_thread(self.arena.heal)
-        for cell, story in zip(cells, stories, strict=True):
-            cell.problems += await self._afterwards(story)
-            cell.acknowledged, cell.cut = len(story.acknowledged), len(story.cut)
+        times.append(time.monotonic())
+        await self._look(acts, cells)
+        times.append(time.monotonic())
+        spent = zip(("prepare", "strike", "heal", "look"), pairwise(times), strict=True)
+        print(f"{len(acts)} sessions:", ", ".join(f"{what} {end - begin:.0f} s" for what, (begin, end) in spent))
         return cells
 
-    def _story(self, moment: Moment) -> Story:
-        if moment.fresh or moment.name not in self.stories:
-            self.stories[moment.name] = self.arena.story(f"{self.strike.slug}-{moment.slug}")
-        return self.stories[moment.name]
+    async def close(self) -> list[Cell]:
+        """Delete the sessions that are left; returns cells of those of which something stays."""
+        left = dict(self.stories)
+        self.stories.clear()
+        found = zip(left, await asyncio.gather(*map(_ended, left.values())), strict=True)
+        return [Cell(self.strike.name, moment, False, 0, problems) for (moment, _), problems in found if problems]
 
-    async def _through(self, moment: Moment, story: Story, shared: "asyncio.Task[float]") -> Cell:
+    def _story(self, moment: Moment, copy: int) -> Story:
+        found = self.stories.get((moment.name, copy))
+        if found is None:
+            found = self.stories[moment.name, copy] = self._new_story(moment)
+        found.rounds += 1
+        return found
+
+    def _new_story(self, moment: Moment) -> Story:
+        return self.arena.story(f"{self.strike.slug}-{moment.slug}", volume=self.strike.volume)
+
+    async def _prepare(self, acts: Sequence[Act]) -> None:
+        """Bring all to where their moments begin; for a fault of a node, all pods are made there."""
+        if self.strike.node:
+            await asyncio.to_thread(self.arena.gather)
+            away = await asyncio.to_thread(self.arena.elsewhere)
+            moved = [act.story for act in acts if act.story.uid in away]
+            await asyncio.gather(*(asyncio.to_thread(story.suspend) for story in moved))
+        await asyncio.gather(*(act.moment.before(act.story) for act in acts))
+        await asyncio.to_thread(self._ledger.read)
+
+    def _offset(self, act: Act) -> float:
+        """Return after how many seconds a session begins, so that a shared fault hits it within its moment."""
+        return LONGEST - self.chance.uniform(0, act.moment.lasts)
+
+    async def _through(self, act: Act, shared: "asyncio.Task[float]", *, wait: float) -> Cell:
         """Do what the moment does while the fault strikes; all that the fault may do to it is to make it slow."""
-        own, cut = asyncio.create_task(self._strike_own(story)), len(story.cut)
-        problems: list[str] = []
+        await asyncio.sleep(wait)
+        story, problems, over = act.story, list[str](), asyncio.Event()
+        own, cut = asyncio.create_task(self._strike_own(act, over)), len(story.cut)
         try:
-            await moment.during(story)
+            await act.moment.during(story)
         except Exception as error:
             problems.append(_told(error))
         ended = time.monotonic()
+        over.set()
         if len(story.cut) > cut and not self.strike.cuts:
             problems.append("a turn was cut")
-        hit = await own > 0 or (await shared > 0 and self._concerns(story))
         struck = max(await own, await shared)
-        return Cell(self.strike.name, moment.name, hit, max(ended - struck, 0.0), problems)
+        # What came after the end has hit something, but not this.
+        hit = 0 < struck <= ended and (self.strike.own is not None or self._concerns(story))
+        seconds = ended - struck if hit else 0.0
+        if seconds > self.strike.seconds:
+            problems.append(f"it took {seconds:.0f} s, and {self.strike.seconds:.0f} s were stated")
+        return Cell(self.strike.name, act.moment.name, hit, seconds, problems, stated=self.strike.seconds)
 
     def _concerns(self, story: Story) -> bool:
         """Return whether a shared fault hit what the session stands on: its node, or what all of them use."""
-        return not self.strike.node or story.name in self._doomed
+        return not self.strike.node or story.uid in self._doomed
 
-    async def _strike_own(self, story: Story) -> float:
-        """Strike at a session's own pod, at a moment of its own; return when (monotonic), 0 if nothing was hit."""
+    async def _strike_own(self, act: Act, over: asyncio.Event) -> float:
+        """Strike at a session's own pod, at a random time once it is there; return when (monotonic).
+
+        Returns 0 if there was nothing to strike at until the moment was over.
+        """
         if self.strike.own is None:
             return 0.0
-        await asyncio.sleep(self.chance.uniform(0, LONGEST))
-        hit = await asyncio.to_thread(self.strike.own, self.arena, story)
-        return time.monotonic() if hit else 0.0
+        while not await asyncio.to_thread(self.strike.reach, act.story):
+            if over.is_set():
+                return 0.0
+            await asyncio.sleep(0.2)
+        await asyncio.sleep(self.chance.uniform(0, min(act.moment.lasts, 3)))
+        while not over.is_set():
+            at = time.monotonic()
+            if await asyncio.to_thread(self.strike.own, self.arena, act.story):
+                return at
+            await asyncio.sleep(0.2)
+        return 0.0
 
     async def _strike_shared(self) -> float:
-        """Strike at what is shared; return when (monotonic), 0 if there is nothing to do."""
+        """Strike at what is shared; return when (monotonic), 0 if there is nothing to do.
+
+        Each session has begun at a time of its own before, so that each is hit at another place.
+        """
         if self.strike.shared is None:
             return 0.0
-        await asyncio.sleep(self.chance.uniform(0, LONGEST))
+        await asyncio.sleep(LONGEST)
         if self.strike.node:
-            self._doomed = await asyncio.to_thread(self._on_doomed_node)
+            self._doomed = await asyncio.to_thread(self.arena.on_doomed)
+            await asyncio.to_thread(self.arena.scatter)
         at = time.monotonic()
         await asyncio.to_thread(self.strike.shared, self.arena)
         return at
 
-    def _on_doomed_node(self) -> set[str]:
-        """Return the sessions whose pod is on the node that is about to be struck."""
-        node = self.arena.doomed()
-        return {story.name for story in self.stories.values() if story.node() == node}
+    async def _look(self, acts: Sequence[Act], cells: Sequence[Cell]) -> None:
+        """Go on with all sessions, write down what is wrong with them, and end those that are in no further round."""
+        problems = await asyncio.gather(*(_went_on(act.story) for act in acts))
+        entries = await asyncio.to_thread(self._ledger.read)
+        seen = await asyncio.to_thread(self.arena.seen)
+        for act, cell, found in zip(acts, cells, problems, strict=True):
+            story = act.story
+            cell.acknowledged, cell.cut = len(story.acknowledged), len(story.cut)
+            cell.problems += found + ([] if story.deleted else story.problems(seen)) + self._logged(entries, act, cell)
+        await self._end(acts, cells)
 
-    async def _afterwards(self, story: Story) -> list[str]:
-        """Go on with the session, and return what is wrong with it."""
-        try:
-            if not story.deleted:
-                await story.say({"text": "ok"})
-            return await asyncio.to_thread(story.problems)
-        except Exception as error:
-            return [f"afterwards: {_told(error)}"]
+    def _logged(self, entries: Sequence[Json], act: Act, cell: Cell) -> list[str]:
+        """Take down how much was written; return what is wrong by the API server's own log."""
+        if not self._ledger.known:
+            return []
+        cell.writes = ledger.writes(entries, act.story.name)
+        out = ledger.at_once(self._ledger.entries, act.story.name, self.arena.lab.operator.dawns)
+        return out + ([f"{cell.writes} writes about it"] if cell.writes > MOST_WRITES else [])
+
+    async def _end(self, acts: Sequence[Act], cells: Sequence[Cell]) -> None:
+        """Delete the sessions that are in no further round, and write down what stays of them."""
+        over = [(act, cell) for act, cell in zip(acts, cells, strict=True) if act.last]
+        gone = {act.story.name for act, _ in over}
+        self.stories = {key: story for key, story in self.stories.items() if story.name not in gone}
+        ended = await asyncio.gather(*(_ended(act.story) for act, _ in over))
+        stored = await asyncio.to_thread(self.arena.stored)
+        for (act, cell), left in zip(over, ended, strict=True):
+            cell.problems += left + ["its conversation is still stored"] * (act.story.uid in stored)
+
+
+async def _went_on(story: Story) -> list[str]:
+    """Go on with a session, and return why not if that cannot be done."""
+    try:
+        if not story.deleted:
+            await story.say({"text": "ok"})
+    except Exception as error:
+        return [f"afterwards: {_told(error)}"]
+    return []
+
+
+async def _ended(story: Story) -> list[str]:
+    """End a session, and return what stays of it."""
+    try:
+        return await asyncio.to_thread(story.end)
+    except Exception as error:
+        return [f"at its end: {_told(error)}"]
 
 
 def _told(error: Exception) -> str:

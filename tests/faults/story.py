@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -16,12 +17,26 @@ from standin.conversation import digest
 
 PATIENCE = 150
 """Seconds until a message of which nobody can say what became of it is a failure."""
-_SMALL = {"cpu": "1", "memory": "600Mi", "requests": {"cpu": "10m", "memory": "64Mi"}}
+_ATTEMPT_SECONDS = 60
+"""After which a client that hears nothing asks again."""
+GONE_SECONDS = 60
+"""Within which nothing is left of a deleted session, counted from when no fault lasts any more."""
+DISK_MEGABYTES = 200
+"""What a session may have of its node's disk."""
+_SMALL = {
+    "cpu": "1",
+    "memory": "600Mi",
+    "ephemeralStorage": f"{DISK_MEGABYTES}M",
+    "requests": {"cpu": "10m", "memory": "64Mi"},
+}
 
 
 @dataclass
 class Story:
-    """A Hybrid session; `acknowledged` and `cut` are digests of its messages, in the order in which they were sent."""
+    """A Hybrid session; `acknowledged` and `cut` are digests of its messages, in order of sending.
+
+    `volume`: with a claim. `rounds` is how many it has been in.
+    """
 
     stage: Stage
     store: Store
@@ -30,12 +45,16 @@ class Story:
     sent: int = 0
     acknowledged: list[str] = field(default_factory=list)
     cut: list[str] = field(default_factory=list)
+    volume: bool = False
     deleted: bool = False
+    rounds: int = 0
 
     def begin(self) -> None:
         """Apply it."""
         spec = {"sessionStore": self.store.given_to(self.stage.lab, onDelete="Delete"), "idleTimeoutSeconds": 3600}
         spec["resources"] = _SMALL  # a node that a fault has emptied leaves little room
+        if self.volume:
+            spec["workspace"] = {"storage": "1Gi"}
         made = self.stage.lab.api.apply(manifests.hybrid(self.stage.lab.namespace, self.name, **spec))
         self.uid = str(made["metadata"]["uid"])
 
@@ -43,10 +62,6 @@ class Story:
         """Return its pod, or nothing while it has none."""
         found = self.stage.lab.api.get(SESSIONS, self.stage.lab.namespace, self.name)
         return str((found or {}).get("status", {}).get("host", {}).get("pod", ""))
-
-    def node(self) -> str:
-        """Return the node of its pod, or nothing while it has none."""
-        return str(self._pod_body().get("spec", {}).get("nodeName", ""))
 
     def runs(self) -> bool:
         """Return whether its pod is there and its container runs: whether there is something to strike at."""
@@ -61,10 +76,26 @@ class Story:
         self.stage.lab.reason(self.name, "Asleep", PATIENCE)
 
     def delete(self) -> None:
-        """Delete it, and wait until it is gone with its pods."""
+        """Delete it, and wait until it is gone."""
         self.deleted = True
         self.stage.lab.api.delete(SESSIONS, self.stage.lab.namespace, self.name)
         self.stage.lab.gone(SESSIONS, self.name, PATIENCE)
+
+    def end(self) -> list[str]:
+        """Delete it, unless that has been done, and return what is left of it when nothing should be."""
+        if not self.deleted:
+            self.deleted = True
+            self.stage.lab.api.delete(SESSIONS, self.stage.lab.namespace, self.name)
+        until = time.monotonic() + GONE_SECONDS
+        while (left := self._left()) and time.monotonic() < until:
+            time.sleep(0.5)
+        return [f"still there {GONE_SECONDS} s after its deletion: {', '.join(left)}"] if left else []
+
+    def _left(self) -> list[str]:
+        """Return what there is of it: itself, its pods, Secrets and claims."""
+        there = self.stage.lab.api.get(SESSIONS, self.stage.lab.namespace, self.name) is not None
+        children = self.stage.lab.children({"metadata": {"uid": self.uid}})
+        return ["the session"] * there + [f"{kind} {name}" for kind, names in children.items() for name in names]
 
     async def say(self, *steps: Json) -> None:
         """Send a message until it is known what became of it, always under the same key."""
@@ -78,13 +109,13 @@ class Story:
         assert outcome, f"nobody could say what became of message {self.sent}"
         (self.acknowledged if outcome == "done" else self.cut).append(digest(text))
 
-    def problems(self) -> list[str]:
-        """Return what must not be: by what the model was last asked, the API server has, and the store keeps."""
-        return self._after_deletion() if self.deleted else self._of_history()
-
-    def _of_history(self) -> list[str]:
-        session = self.stage.lab.session(self.name)
-        history, begun = self.stage.lab.model_heard(session), Counter(self.stage.lab.model_begun(session))
+    def problems(self, seen: Mapping[str, Json]) -> list[str]:
+        """Return what must not be, by what the model has seen of each session."""
+        mine = seen.get(self.uid, {})
+        history: list[str] = mine.get("prompts", [])
+        begun = Counter[str](mine.get("begun", {}))
+        if self.acknowledged and not set(history) & set(self.acknowledged):
+            return [f"a blank conversation: {len(self.acknowledged)} acknowledged turns are not in it"]
         lost = [one for one in self.acknowledged if one not in history]
         # Also one whose first run was lost with its pod, and is in no history.
         twice = [one for one in (*self.acknowledged, *self.cut) if begun[one] > 1 or history.count(one) > 1]
@@ -92,12 +123,6 @@ class Story:
         out = [f"{len(lost)} acknowledged turns lost"] if lost else []
         out += [f"{len(twice)} turns run twice"] if twice else []
         return out + (["turns out of order"] if not lost and not twice and order != self.acknowledged else [])
-
-    def _after_deletion(self) -> list[str]:
-        pods = self.stage.lab.pods({"metadata": {"uid": self.uid}})
-        left = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
-        out = [f"{len(left)} pods left over"] if left else []
-        return out + (["its conversation is still stored"] if self.store.mentions(self.uid) else [])
 
     def _pod_body(self) -> Json:
         """Return its pod as the API server has it; empty while it has none."""
@@ -115,8 +140,9 @@ class Story:
 
 async def _attempt(client: Client, text: str, key: str) -> str:
     """Return what became of a message: done, cut, or nothing if nobody could say."""
+    call = client.call("POST", "/messages", json={"prompt": text}, headers={"Idempotency-Key": key})
     try:
-        async with client.call("POST", "/messages", json={"prompt": text}, headers={"Idempotency-Key": key}) as answer:
+        async with asyncio.timeout(_ATTEMPT_SECONDS), call as answer:
             if answer.status == 409:
                 return "cut" if "turn-interrupted" in await answer.text() else ""
             if answer.status != 200:

@@ -2,43 +2,55 @@
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from cluster.local.provider import LocalProvider
 from e2e.api import NODES, PODS, ApiError
 from e2e.killing import end_operator, evict, has_died, kill_process
+from e2e.leadership import two_replicas
 from e2e.operator_pod import NAMESPACE
 from e2e.terminal import CommandFailed
+from faults import clocks, control, room, versions
 from faults.arena import Arena
-from faults.story import Story
+from faults.control import local
+from faults.story import DISK_MEGABYTES, Story
 
+CONVERGED_SECONDS = 90.0
+"""Longest time from a fault until a session has done what it was at, on a machine that does much else meanwhile."""
+_GOING_AWAY = {"key": "agentsessions.test/going-away", "effect": "NoExecute"}
 DARK_SECONDS = 10
 """How long a node is without power, or its kubelet does not run."""
 
 
 @dataclass(frozen=True)
 class Strike:
-    """A fault: of one session's own pod, or of something that all sessions share.
+    """A fault: of one session's own pod, or of something that all sessions share. `around`: what it needs to be made.
 
     `local`: only where nodes are processes of this machine. `node`: it hits who is on that node. `cuts`: it may cut a
-    turn; where it may not, each turn has to come to its end.
+    turn; where it may not, each turn has to come to its end. `reach`: whether there is something of a session's own to
+    strike at. `seconds`: the longest time until a session has done what it was at. `volume`: sessions have one.
     """
 
     name: str
     slug: str
     own: Callable[[Arena, Story], bool] | None = None
     shared: Callable[[Arena], None] | None = None
+    around: Callable[[Arena], AbstractContextManager[None]] | None = None
     local: bool = False
     node: bool = False
     cuts: bool = True
+    reach: Callable[[Story], object] = Story.pod
+    seconds: float = CONVERGED_SECONDS
+    volume: bool = False
 
 
 def _pod_deleted(arena: Arena, story: Story) -> bool:
     pod = story.pod()
-    if pod:
-        with suppress(ApiError):  # it is gone already
+    try:
+        if pod:
             arena.api.delete(PODS, arena.lab.namespace, pod, gracePeriodSeconds=0)
+    except ApiError:  # it is gone already
+        return False
     return bool(pod)
 
 
@@ -74,6 +86,11 @@ def _in_pod(story: Story, command: str) -> bool:
     return True
 
 
+def _disk_filled(arena: Arena, story: Story) -> bool:
+    """More is written into the workspace than the session may have: the kubelet evicts its pod."""
+    return _in_pod(story, f"head -c {2 * DISK_MEGABYTES}M /dev/zero > /workspace/filled")
+
+
 def _store_killed(arena: Arena) -> None:
     arena.store.kill()
 
@@ -106,7 +123,7 @@ def _gateway_killed(arena: Arena, container: str) -> None:
 
 def _node_lost_power(arena: Arena) -> None:
     """Everything on a node ends at once; the node is started again after a while."""
-    provider, node = _local(arena), arena.doomed()
+    provider, node = local(arena), arena.doomed()
     provider.stop_node(node)
     time.sleep(DARK_SECONDS)
     provider.start_node(node)
@@ -114,7 +131,12 @@ def _node_lost_power(arena: Arena) -> None:
 
 def _kubelet_stopped(arena: Arena) -> None:
     """The kubelet of a node ends and is started again; the pods run on meanwhile."""
-    _local(arena).restart_component(f"{arena.doomed()}-kubelet")
+    local(arena).restart_component(f"{arena.doomed()}-kubelet")
+
+
+def _volumes_full(arena: Arena) -> None:
+    """On a node's volumes nothing can be written for a while."""
+    room.fill(local(arena), arena.doomed(), DARK_SECONDS)
 
 
 def _drained(arena: Arena) -> None:
@@ -127,21 +149,67 @@ def _drained(arena: Arena) -> None:
     arena.api.patch(NODES, None, node, {"spec": {"unschedulable": None}})
 
 
-def _local(arena: Arena) -> LocalProvider:
-    assert isinstance(arena.provider, LocalProvider)
-    return arena.provider
+def _tainted(arena: Arena) -> None:
+    """A node gets a taint that nobody tolerates, as before a cloud takes its machine back: all its pods are evicted."""
+    node = arena.doomed()
+    found = arena.api.get(NODES, None, node)
+    assert found is not None
+    before = found["spec"].get("taints", [])
+    arena.api.patch(NODES, None, node, {"spec": {"taints": [*before, _GOING_AWAY]}})
+    time.sleep(DARK_SECONDS)
+    arena.api.patch(NODES, None, node, {"spec": {"taints": before or None}})
+    arena.open_again()  # all gateways may have been there
 
 
 STRIKES = (
     Strike("pod deleted without grace", "pod-deleted", own=_pod_deleted),
     Strike("pod evicted", "pod-evicted", own=_pod_evicted),
-    Strike("session host killed", "host-killed", own=_host_killed),
-    Strike("CLI killed", "cli-killed", own=_cli_killed),
+    Strike("session host killed", "host-killed", own=_host_killed, reach=Story.runs),
+    Strike("CLI killed", "cli-killed", own=_cli_killed, reach=Story.runs),
+    Strike("disk filled", "disk-filled", own=_disk_filled, reach=Story.runs),
     Strike("store killed", "store-killed", shared=_store_killed, cuts=False),
     Strike("operator killed", "operator-killed", shared=_operator_killed, cuts=False),
     Strike("Envoy of a gateway killed", "envoy-killed", shared=_envoy_killed, cuts=False),
     Strike("directory of a gateway killed", "directory-killed", shared=_directory_killed, cuts=False),
+    Strike(
+        "no space left on the volumes",
+        "volumes-full",
+        shared=_volumes_full,
+        around=lambda arena: room.small(local(arena), arena.doomed()),
+        local=True,
+        node=True,
+        volume=True,
+    ),
     Strike("node drained", "node-drained", shared=_drained, node=True),
+    Strike("node tainted NoExecute", "node-tainted", shared=_tainted, node=True),
     Strike("kubelet killed", "kubelet-killed", shared=_kubelet_stopped, local=True, node=True, cuts=False),
     Strike("node without power for a while", "power-cut", shared=_node_lost_power, local=True, node=True),
+    Strike("node cut off for a while", "cut-off", shared=control.node_cut_off, local=True),
+    Strike("API server killed", "apiserver-killed", shared=control.api_server_killed, local=True, cuts=False),
+    Strike("etcd killed", "etcd-killed", shared=control.etcd_killed, local=True, cuts=False),
+    Strike("operator's watches frozen", "watches-frozen", shared=control.watches_frozen, local=True, cuts=False),
+    Strike("a tenth of API calls fail", "calls-failing", shared=control.calls_failing, local=True, cuts=False),
+    Strike(
+        "leader frozen, two lead",
+        "leader-frozen",
+        shared=control.leader_frozen,
+        around=lambda arena: two_replicas(arena.lab),
+        local=True,
+        cuts=False,
+    ),
+    Strike(
+        "clocks set by five minutes",
+        "clock-stepped",
+        shared=control.clock_stepped,
+        around=clocks.settable,
+        local=True,
+        cuts=False,
+    ),
+    Strike(
+        "lead passed between an older operator and this one",
+        "older-operator",
+        shared=versions.lead_passed_on,
+        around=versions.older_beside,
+        cuts=False,
+    ),
 )

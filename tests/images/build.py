@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cluster import ClusterError, binary
@@ -34,44 +34,50 @@ def cache_dir() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Builder:
-    """Builds with one engine into one folder."""
+    """Builds with one engine into one folder; `root` is the checkout that is built from."""
 
     engine: Engine
     folder: Path
     verbose: bool = False
+    root: Path = REPOSITORY
 
     def archive(self, name: str) -> Path:
         """Return the archive of an image, built if its inputs have changed."""
-        if name == BASE:
-            return self._base_archive()
+        return self._base_archive() if name == BASE else self.archive_of(IMAGES[name])
+
+    def archive_of(self, image: Image) -> Path:
+        """Return the archive of an image that need not be one of the catalog."""
         base = os.environ.get(BASE_VARIABLE) or self.engine.base
-        facts = base if base is not None else self._archive_path(_BASE_IMAGE, debian.mirror()).stem
-        image = IMAGES[name]
+        facts = base if base is not None else self._base_path().stem
         target = self._archive_path(image, facts)
         if not target.exists():
             if base is None:
                 self._base_archive()
             programs = {name: _program(name) for name in image.programs}
             self._build(image, target, {"BASE_IMAGE": base or _BASE_IMAGE.reference}, extra=programs)
-        self._forget_old(name, target)
+        self._forget_old(image.name, target)
         return target
 
     def _base_archive(self) -> Path:
         """Return the archive of the Debian base; the image itself is in the engine's store afterwards."""
-        target = self._archive_path(_BASE_IMAGE, debian.mirror())
+        target = self._base_path()
         rootfs = target.with_suffix(".rootfs")
         if not rootfs.exists():
             with _finished(rootfs) as scratch:
                 self._say("base: a Debian system with Python, by debootstrap (a minute or two)")
                 debian.make_rootfs(scratch, verbose=self.verbose)
         if not target.exists() or not self.engine.has(_BASE_IMAGE.reference):
-            self._build(_BASE_IMAGE, target, {}, extra={"rootfs.tar": rootfs})
+            replace(self, root=REPOSITORY)._build(_BASE_IMAGE, target, {}, extra={"rootfs.tar": rootfs})
         return target
 
+    def _base_path(self) -> Path:
+        """Return where the base's archive is; it is made from this checkout, whatever is built on it."""
+        return replace(self, root=REPOSITORY)._archive_path(_BASE_IMAGE, debian.mirror())
+
     def _archive_path(self, image: Image, facts: str) -> Path:
-        files = source_files(REPOSITORY, (image.dockerfile, *image.sources))
+        files = source_files(self.root, (image.dockerfile, *image.sources))
         pins = [group_of(name).key() for name in image.programs]
-        digest = content_hash(REPOSITORY, files, self.engine.name, image.reference, facts, *pins)
+        digest = content_hash(self.root, files, self.engine.name, image.reference, facts, *pins)
         return self.folder / f"{image.name}-{digest}.tar"
 
     def _build(
@@ -81,7 +87,7 @@ class Builder:
         self._say(f"{image.name}: building with {self.engine.name}")
         with tempfile.TemporaryDirectory(prefix="agentsessions-image-") as folder:
             context, private = Path(folder) / "context", Path(folder) / "private"
-            stage(REPOSITORY, source_files(REPOSITORY, (image.dockerfile, *image.sources)), context)
+            stage(self.root, source_files(self.root, (image.dockerfile, *image.sources)), context)
             for name, path in (extra or {}).items():
                 _link_or_copy(path, context / name)
             private.mkdir(mode=0o700)
@@ -136,6 +142,13 @@ def _alone(folder: Path) -> Iterator[None]:
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def build_from(root: Path, image: Image) -> Path:
+    """Return the archive of an image that is built from another checkout, for example one of before."""
+    folder = cache_dir()
+    with _alone(folder):
+        return Builder(choose(), folder, root=root).archive_of(image)
 
 
 def build_archives(names: Sequence[str], folder: Path | None = None, *, verbose: bool = False) -> list[Path]:

@@ -20,7 +20,7 @@ TESTS = Path(__file__).parents[1]
 def store(*arguments: str, program: str = "agentrunner") -> subprocess.CompletedProcess[str]:
     """Run the command; what it prints is at hand."""
     command = [sys.executable, "-m", program, "store", *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(TESTS)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])}
     return subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
 
 

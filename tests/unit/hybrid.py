@@ -11,10 +11,12 @@ from agentsessions.api.session import AgentSession
 from agentsessions.hosts.views import HostView
 from agentsessions.kube.paths import EVENTS, PODS, POOLS, SESSIONS
 from agentsessions.policies.hosts import host_facts
+from agentsessions.reconcile.admission import Admission
 from agentsessions.reconcile.longrunning.driver import LongRunning
 from agentsessions.reconcile.longrunning.hostwatch import live_hosts
 from agentsessions.reconcile.loop import Reconciler
 from agentsessions.reconcile.observe import DeletedPods
+from agentsessions.reconcile.refusals import Refusals
 from unit import kubelet
 from unit.lasting import make_host_pod, make_pool
 from unit.madeuphosts import Hosts
@@ -67,6 +69,7 @@ class Stage:
     hosts: Hosts = field(default_factory=Hosts)
     config: OperatorConfig = CONFIG
     requeue: timedelta | None = None
+    called: list[tuple[str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.restart()
@@ -85,12 +88,20 @@ class Stage:
         """Start the operator anew, with no memory of what was."""
         self.hosts.views.clear()
         self.lasting = LongRunning(self.world, self.config, self.hosts, self.hosts)  # type: ignore[arg-type]
+        self.lasting.clock = lambda: self.world.now.timestamp()
+        self.lasting.admission = Admission(self.config.admission, self.called.append, self.lasting.clock)
+        self.refusals = Refusals()
+        finish(self.lasting.admission.fill(self.world, []))  # type: ignore[arg-type]
 
     def look(self) -> int:
         """Reconcile once; return the number of writes."""
         before = len(self.world.writes())
-        reconciler = Reconciler(self.world, self.config, DeletedPods(), "test", lambda: self.world.now, self.lasting)  # type: ignore[arg-type]
+        clock, admission = lambda: self.world.now, self.lasting.admission
+        memory = self.lasting, admission, self.refusals
+        reconciler = Reconciler(self.world, self.config, DeletedPods(), "test", clock, *memory)  # type: ignore[arg-type]
+        written = self.status_writes()
         self.requeue = finish(reconciler.reconcile(KEY))
+        assert self.status_writes() - written <= 1, "one write of a session in a pass"
         return len(self.world.writes()) - before
 
     def try_to_look(self) -> None:
@@ -132,6 +143,7 @@ class Stage:
         around, self.world.around = self.world.around, lambda when, request: None  # a crash is the operator's
         finish(self.world.merge(SESSIONS, *KEY, patch, manager=GATEWAY_FIELD_MANAGER, subresource="status"))
         self.world.around = around
+        self.world.requests.pop()  # the gateway's; those that are counted are the operator's
 
     def start_pods(self) -> None:
         """Let nodes start what waits, and the hosts in there serve."""
@@ -234,6 +246,16 @@ def awake(maker: SessionMaker | None = None) -> Stage:
     on.wake()
     assert on.says() == ("True", "Running")
     return on
+
+
+def sleep(on: Stage) -> None:
+    """Let the session be idle until it is put away."""
+    on.idle(TIMEOUT)
+    on.look()
+    on.stores()
+    on.settle()
+    on.end_pods()
+    on.settle()
 
 
 def in_pool(maker: SessionMaker | None = None, replicas: int = 2, **pool: object) -> Stage:

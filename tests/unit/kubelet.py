@@ -49,6 +49,23 @@ def ended(
     return _on_node("Succeeded" if exit_code == 0 else "Failed", {"terminated": state}, at)
 
 
+def restarted(times: int = 1, exit_code: int = 1, reason: str = "Error", at: datetime = NOW, lived: float = 30) -> Json:
+    """The container runs again, after its last end at that time; it had `lived` for so many seconds."""
+    status = running()
+    status["containerStatuses"][0] |= {"restartCount": times, "lastState": _last_end(exit_code, reason, at, lived)}
+    return status
+
+
+def crash_loop(
+    times: int = 1, exit_code: int = 1, reason: str = "Error", at: datetime = NOW, lived: float = 30
+) -> Json:
+    """The container has ended once more than it was started again, and the kubelet lets it wait."""
+    status = restarted(times, exit_code, reason, at, lived)
+    message = "back-off 10s restarting failed container"
+    status["containerStatuses"][0]["state"] = {"waiting": {"reason": "CrashLoopBackOff", "message": message}}
+    return status
+
+
 def evicted(message: str = EVICTED_NODE, *, exit_code: int = 137, at: datetime = NOW) -> Json:
     """The kubelet evicted the pod."""
     failed = ended(exit_code, at=at) | {"phase": "Failed", "reason": "Evicted", "message": message}
@@ -67,6 +84,12 @@ def deadline_exceeded(message: str = "", at: datetime = NOW) -> Json:
     """The kubelet stopped the pod at its activeDeadlineSeconds."""
     text = "Pod was active on the node longer than the specified deadline"
     return ended(137, message=message, at=at) | {"reason": "DeadlineExceeded", "message": text}
+
+
+def refused_anew(exit_code: int = 137, message: str = "") -> Json:
+    """The kubelet was started again with less to give away, and stopped a pod that it had been running."""
+    text = "Pod was rejected: Node didn't have enough resource: memory, requested: 16777216, used: 0, capacity: 252764"
+    return ended(exit_code, message=message) | {"phase": "Failed", "reason": "OutOfmemory", "message": text}
 
 
 def node_lost() -> Json:
@@ -95,6 +118,11 @@ def shifted(status: Json, at: datetime) -> Json:
         if container["state"].get("terminated", {}).get("finishedAt"):
             container["state"]["terminated"]["finishedAt"] = stamp(at)
     return out
+
+
+def _last_end(exit_code: int, reason: str, at: datetime, lived: float) -> Json:
+    times = {"startedAt": stamp(at - timedelta(seconds=lived)), "finishedAt": stamp(at)}
+    return {"terminated": {"exitCode": exit_code, "reason": reason} | times}
 
 
 def _on_node(phase: str, state: Json, at: datetime) -> Json:

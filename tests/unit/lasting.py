@@ -71,9 +71,11 @@ class Doors(HostClient):
         """Give a session to the host."""
         return await super().activate(self._door(host), activation)
 
-    async def delete(self, host: HostAddress, session_id: str, files: Literal["keep", "delete"]) -> None:
+    async def delete(
+        self, host: HostAddress, session_id: str, files: Literal["keep", "delete"], *, archive: bool = False
+    ) -> None:
         """Take a session from the host."""
-        await super().delete(self._door(host), session_id, files)
+        await super().delete(self._door(host), session_id, files, archive=archive)
 
     def events(self, host: HostAddress, scope: Scope) -> AbstractAsyncContextManager[aiohttp.StreamReader]:
         """Follow the host."""
@@ -86,7 +88,7 @@ class Queued:
 
     keys: list[tuple[str, str]] = field(default_factory=list)
 
-    def add(self, key: tuple[str, str]) -> None:
+    def add(self, key: tuple[str, str], *, listed: bool = False) -> None:
         """Take note of a wish."""
         self.keys.append(key)
 

@@ -20,6 +20,7 @@ class Hosts:
     given: list[Activation] = field(default_factory=list)
     asked: list[bool] = field(default_factory=list)
     deleted: list[tuple[str, str]] = field(default_factory=list)
+    archived: list[str] = field(default_factory=list)
     beginning: Beginning = Beginning.FRESH
     interrupted: bool = False
     refusal: HostError | None = None
@@ -42,14 +43,20 @@ class Hosts:
         """Follow a host; it has said nothing yet."""
         self.views.setdefault(address.uid, HostView(address))
 
-    def learn(self, uid: str, session: HostSession) -> None:
+    def session(self, session_id: str, uid: str) -> HostSession | None:
+        """Return what a host last told of a session."""
+        view = self.views.get(uid)
+        return view.session(session_id) if view is not None else None
+
+    def learn(self, uid: str, session: HostSession, before: HostSession | None) -> None:
         """Take note of an answer."""
-        if self.views[uid].heard:
+        if uid in self.views and self.views[uid].heard:
             self.views[uid] = self.views[uid].with_session(session)
 
     def unlearn(self, uid: str, session_id: str) -> None:
         """Take note of a session that was taken away."""
-        self.views[uid] = self.views[uid].without(session_id)
+        if uid in self.views:
+            self.views[uid] = self.views[uid].without(session_id)
 
     async def activate(self, host: HostAddress, activation: Activation) -> HostSession:
         """Take a session."""
@@ -77,7 +84,8 @@ class Hosts:
             raise Busy(409, "session-busy", "")
         return known
 
-    async def delete(self, host: HostAddress, session_id: str, files: str) -> None:
+    async def delete(self, host: HostAddress, session_id: str, files: str, *, archive: bool = False) -> None:
         """Let go of a session."""
         self.deleted.append((session_id, files))
+        self.archived += [session_id] if archive else []
         self.held.get(host.uid, {}).pop(session_id, None)

@@ -12,6 +12,7 @@ from agentsessions.kube.errors import KubeError
 from agentsessions.kube.paths import PODS, SESSIONS
 from agentsessions.reconcile.loop import Reconciler
 from agentsessions.reconcile.observe import DeletedPods
+from agentsessions.reconcile.refusals import Refusals
 from unit.make import CONFIG, NAMESPACE, SessionMaker, make_session
 from unit.world import WRITES, Crash, Request, World, attempt_of
 
@@ -35,13 +36,17 @@ class Operator:
     config: OperatorConfig = CONFIG
     deleted: DeletedPods = field(default_factory=DeletedPods)
     requeue: timedelta | None = None
+    refusals: Refusals = field(default_factory=Refusals)
 
     def look(self) -> int:
         """Reconcile once; return the number of writes."""
         before = len(self.world.writes())
-        reconciler = Reconciler(self.world, self.config, self.deleted, "test", lambda: self.world.now)  # type: ignore[arg-type]
+        clock = lambda: self.world.now  # noqa: E731
+        reconciler = Reconciler(self.world, self.config, self.deleted, "test", clock, refusals=self.refusals)  # type: ignore[arg-type]
         self.requeue = finish(reconciler.reconcile(KEY))
-        return len(self.world.writes()) - before
+        written = self.world.writes()[before:]
+        assert sum((one.verb, one.plural) == ("PATCH", SESSIONS.plural) for one in written) <= 1, "one status a pass"
+        return len(written)
 
     def try_to_look(self) -> None:
         """Reconcile once; errors of the API server are the queue's to retry, and a crash loses all memory."""
@@ -67,7 +72,7 @@ class Operator:
 
     def restart(self) -> None:
         """Start a new process, with no memory of the old one."""
-        self.deleted, self.requeue = DeletedPods(), timedelta()
+        self.deleted, self.refusals, self.requeue = DeletedPods(), Refusals(), timedelta()
         self.world.deleted_pods.clear()
 
 

@@ -6,7 +6,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics import MetricWrapperBase
 
-from agentsessions import metrics
+from agentsessions import metrics, pool_metrics
 from agentsessions.api.conditions import Reason, State, conditions_for
 from agentsessions.api.status import AgentSessionStatus, Termination, Usage
 from agentsessions.api.termination import ReportReason
@@ -14,7 +14,8 @@ from agentsessions.reconcile.loop import count
 from unit.make import NOW, later, make_session
 
 FAMILIES = {family.name: family for family in metrics.REGISTRY.collect()}
-DEFINED = {value for value in vars(metrics).values() if isinstance(value, MetricWrapperBase)}
+MODULES = vars(metrics) | vars(pool_metrics)
+DEFINED = {value for value in MODULES.values() if isinstance(value, MetricWrapperBase)}
 BOUNDED_LABELS = {
     "pool",
     "state",

@@ -54,6 +54,10 @@ class World:
 
     # The port, as the operator sees it.
 
+    def time(self) -> datetime:
+        """Return the time."""
+        return self.now
+
     async def get(self, kind: Kind, namespace: str, name: str) -> Json | None:
         """Return an object or None."""
         return self._serve("GET", kind, name, lambda: self.peek(kind, namespace, name))
@@ -208,12 +212,21 @@ class World:
             body[subresource] = body.get(subresource, {}) | patch[subresource]
             return deepcopy(self._touch(body))
         assert set(patch) == {"metadata"}, "the operator must never write a session's spec"
+        if kind == PODS:
+            return self._marked(body, patch["metadata"])
         assert set(patch["metadata"]) == {"uid", "resourceVersion", "finalizers"}
         body["metadata"]["finalizers"] = list(patch["metadata"]["finalizers"])
         self._touch(body)
         if "deletionTimestamp" in body["metadata"] and not body["metadata"]["finalizers"]:
             self.remove(kind, namespace, name)
         return deepcopy(body)
+
+    def _marked(self, body: Json, patch: Json) -> Json:
+        assert set(patch) == {"uid", "labels", "annotations"}
+        for part in ("labels", "annotations"):
+            marks = body["metadata"].get(part, {}) | patch[part]
+            body["metadata"][part] = {name: value for name, value in marks.items() if value is not None}
+        return deepcopy(self._touch(body))
 
     def _deleted(self, kind: Kind, namespace: str, name: str, preconditions: dict[str, str], grace: int | None) -> None:
         body = self.objects.get((kind, namespace, name))

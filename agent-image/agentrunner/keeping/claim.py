@@ -44,6 +44,10 @@ class Claim:
         except StoreError:
             return
 
+    def forget(self) -> None:
+        """Claim no more: what is stored of the session is removed."""
+        self._epoch, self._made = None, True
+
     def release(self) -> None:
         """Forget it: the session is no longer here."""
         self._store.release(self._session)

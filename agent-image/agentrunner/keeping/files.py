@@ -14,7 +14,7 @@ from typing import cast
 
 from claude_agent_sdk import SessionKey, SessionStoreEntry, project_key_for_directory
 
-from agentrunner.lines import Entry, dump
+from agentrunner.lines import Entry, digest, dump
 
 METADATA = "agent_metadata"
 OURS = "agentsessions/"
@@ -107,6 +107,11 @@ def _replace(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     scratch.replace(path)
+
+
+def digests(subpath: str | None, entries: Iterable[Entry]) -> list[str]:
+    """Return the digests of a transcript's lines; a subagent's metadata stands between them in a store."""
+    return [digest(entry) for entry in entries if subpath is None or entry.get("type") != METADATA]
 
 
 def uuids(entries: Iterable[Entry]) -> Iterator[str]:

@@ -19,7 +19,8 @@ class Found:
     `messages` are the uuids of all messages, `ended` is the last one whose turn came to its end, `cut` the one whose
     turn was cut, `continuations` how often in a row the agent was asked to go on, `fork_from` the session to copy.
     `doubtful` are messages whose turn began and did not come to its end, as far as anybody can say: the cut ones of all
-    times, and one that was lost with its pod before a word of it was in the transcript.
+    times, and one that was lost with its pod before a word of it was in the transcript. `unread` is one that was begun
+    with and never given to the agent.
     """
 
     beginning: Beginning = Beginning.FRESH
@@ -30,6 +31,7 @@ class Found:
     usage: Usage | None = None
     fork_from: str | None = None
     doubtful: tuple[str, ...] = ()
+    unread: str | None = None
 
     @property
     def interrupted(self) -> bool:
@@ -52,9 +54,10 @@ def taken_up(
     usage = told if known is None or (told is not None and told.turns >= known.turns) else known
     # What ended without an answer, for want of turns for example, was not cut.
     cut = None if cut == ledger.ended else cut
-    lost = [announced] if announced is not None and announced not in (*asked, ledger.ended) else []
+    lost = [announced] if announced is not None and announced not in (*asked, ledger.ended, ledger.unread) else []
     doubtful = [*(uuid for uuid in unanswered(entries) if uuid != ledger.ended), *lost]
-    return Found(beginning, asked, ledger.ended, cut, continuations(entries), usage, source, tuple(doubtful))
+    more = continuations(entries)
+    return Found(beginning, asked, ledger.ended, cut, more, usage, source, tuple(doubtful), ledger.unread)
 
 
 def beginning(verdict: Verdict, fork: str | None) -> Beginning:

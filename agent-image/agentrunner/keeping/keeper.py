@@ -67,6 +67,7 @@ class Keeper:
         self._places = places
         self._vault = keeping.vault
         self._store = keeping.store
+        self._noting = asyncio.Lock()
         self._mirror = Mirror(keeping.store, self.files, on_change) if keeping.store is not None else None
 
     @property
@@ -126,14 +127,13 @@ class Keeper:
         A store that does not answer holds no turn up for long, and knows of this one only by its transcript. Raises
         StoreFenced if another pod has the session by now.
         """
-        if self._store is None or self._mirror is None:
+        if (mirror := self._mirror) is None:
             return
         try:
             async with asyncio.timeout(_ANNOUNCE_SECONDS):
-                await self._mirror.claim.require()
-                await self._store.replace(self.files.key(BEGUN), as_stored([begun(message)]))
+                await self._note(mirror, BEGUN, begun(message))
         except StoreFenced as error:
-            if self._mirror.refused(error):
+            if mirror.refused(error):
                 raise
         except (StoreError, TimeoutError):
             return
@@ -147,14 +147,14 @@ class Keeper:
         """Have the turn that ended, and the ledger, in the store; return whether they are, None without a store."""
         with suppress(OSError):  # a full disk is told of by whoever cannot go on without it
             await asyncio.to_thread(ledger.keep, self._places.own)
-        if self._mirror is None or self._store is None:
+        if (mirror := self._mirror) is None:
             return None
-        if not await self._mirror.settle(SETTLE_SECONDS):
+        if not await mirror.settle(SETTLE_SECONDS):
             return False
         try:
-            await self._store.replace(self.files.key(LEDGER), as_stored([ledger.entry()]))
+            await self._note(mirror, LEDGER, ledger.entry())
         except StoreFenced as error:
-            return not self._mirror.refused(error)
+            return not mirror.refused(error)
         except StoreError:
             pass  # the ledger alone is no reason to hold a turn up: the next one brings it
         return True
@@ -174,10 +174,26 @@ class Keeper:
             metrics.archived("saved", saved.bytes, time.monotonic() - began)
         self.archive = Archive(generation=saved.generation, size=saved.bytes, digest=f"sha256:{saved.sha256}")
 
-    async def close(self) -> None:
-        """Stop to copy."""
-        if self._mirror is not None:
-            await self._mirror.close()
+    async def close(self, *, forget: bool = False) -> None:
+        """Stop to copy. `forget`: nothing is stored from then on, since what was removed would be there again.
+
+        What is on its way to the store then is there when this returns, for whoever removes it.
+        """
+        mirror = self._mirror
+        if forget:
+            self._store = self._vault = self._mirror = None
+        if mirror is not None:
+            await mirror.close(forget=forget)
+        async with self._noting:
+            pass
+
+    async def _note(self, mirror: Mirror, subpath: str, entry: Entry) -> None:
+        """Have one of our own notes in the store. Raises StoreError."""
+        async with self._noting:
+            if (store := self._store) is None:
+                raise StoreRefused("what is stored of this session is removed")
+            await mirror.claim.require()
+            await store.replace(self.files.key(subpath), as_stored([entry]))
 
     async def _load(self, files: TranscriptFiles) -> list[Entry] | None:
         """Return what the store has of a conversation; None without a store."""

@@ -24,15 +24,20 @@ _FILE = "ledger.json"
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """`ended` is the uuid of the last message whose turn came to an end, however it did."""
+    """`ended` is the uuid of the last message whose turn came to an end, however it did.
+
+    `unread` is that of the last one that was begun with, and that the agent was never given.
+    """
 
     usage: Usage | None = None
     ended: str | None = None
     transcript: Transcript | None = None
+    unread: str | None = None
 
     def entry(self) -> Entry:
         """Return it as an entry."""
         out: Entry = {"type": "ledger", "ended": self.ended}
+        out |= {"unread": self.unread} if self.unread is not None else {}
         for name, part in (("usage", self.usage), ("transcript", self.transcript)):
             out |= {name: part.to_json()} if part is not None else {}
         return out
@@ -55,6 +60,7 @@ def read(entry: Entry | None) -> Ledger:
             Usage.model_validate(usage) if usage else None,
             (entry or {}).get("ended"),
             Transcript.model_validate(transcript) if transcript else None,
+            (entry or {}).get("unread"),
         )
     except (ValidationError, TypeError, AttributeError):
         return Ledger()

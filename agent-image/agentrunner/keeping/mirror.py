@@ -20,11 +20,12 @@ from dataclasses import dataclass, field
 from claude_agent_sdk import SessionKey
 
 from agentrunner.keeping.claim import Claim
-from agentrunner.keeping.files import METADATA, TranscriptFiles, as_entries, as_stored, uuids
+from agentrunner.keeping.files import TranscriptFiles, as_entries, as_stored, digests, uuids
 from agentrunner.keeping.sdkstore import Signal
 from agentrunner.lines import Entry, Tail, digest
 from agentrunner.serving import metrics
 from agentrunner.stores.base import Store, StoreError, StoreFenced, StoreRefused, StoreUnreachable
+from agentrunner.waiting import within
 
 _FIRST_BACKOFF, _LAST_BACKOFF, _FOREIGN_BACKOFF = 0.5, 10.0, 300.0
 _CLAIM_SECONDS = 15.0
@@ -62,7 +63,8 @@ class Mirror:
         self.signal = Signal(self._heard)  # type: ignore[abstract]  # the rest of the protocol is optional
         self.problem: str | None = None
         self.repairs = 0
-        self._store = store
+        self._forgotten = False
+        self._given = store
         self._files = files
         self._on_change = on_change
         self._copies: dict[str | None, _Copy] = {}
@@ -72,6 +74,12 @@ class Mirror:
         self._news = asyncio.Event()
         self._turn = asyncio.Lock()
         self._pump: asyncio.Task[None] | None = None
+
+    @property
+    def _store(self) -> Store:
+        if self._forgotten:
+            raise StoreRefused("what is stored of this session is removed")
+        return self._given
 
     @property
     def durable(self) -> bool:
@@ -121,8 +129,13 @@ class Mirror:
             self._failed(error)
         return self.fenced
 
-    async def close(self) -> None:
-        """Stop to copy."""
+    async def close(self, *, forget: bool = False) -> None:
+        """Stop to copy; `forget`: the store is given nothing more, and has what was on its way when this returns."""
+        if forget:
+            self._forgotten = True
+            self.claim.forget()
+            async with self._turn:
+                pass
         if self._pump is not None:
             self._pump.cancel()
             with suppress(asyncio.CancelledError):
@@ -167,9 +180,7 @@ class Mirror:
 
     async def _heard_in_time(self) -> bool:
         """Wait for something to copy, for a while; return whether there is."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_CLAIM_SECONDS):  # wait_for of Python 3.11 may swallow the end of the task
-                await self._news.wait()
+        await within(_CLAIM_SECONDS, self._news.wait())
         heard = self._news.is_set()
         self._news.clear()
         return heard
@@ -227,7 +238,7 @@ class Mirror:
         theirs = as_entries(await self._store.load(key))
         copy.tail, copy.metadata = Tail(copy.tail.path), self._metadata(subpath)
         ours, _ = copy.tail.take()
-        known, here = _digests(subpath, theirs), [digest(entry) for entry in ours]
+        known, here = digests(subpath, theirs), [digest(entry) for entry in ours]
         meta = [] if copy.metadata is None or copy.metadata in theirs else [copy.metadata]
         copy.seen = set(uuids(ours))
         if here[: len(known)] == known and not mend:
@@ -294,8 +305,3 @@ class Mirror:
         if not self._behind or self.problem != problem:
             self._behind, self.problem = True, problem
             self._on_change()
-
-
-def _digests(subpath: str | None, entries: Iterable[Entry]) -> list[str]:
-    """Return the digests of a transcript's lines; a subagent's metadata stands between them in a store."""
-    return [digest(entry) for entry in entries if subpath is None or entry.get("type") != METADATA]

@@ -1,10 +1,10 @@
 """The work of one session on a host: message after message goes to its CLI, what comes of it is told and kept."""
 
 import asyncio
+import time
 from secrets import token_hex
-from typing import Any
 
-from claude_agent_sdk import Message, ResultMessage
+from claude_agent_sdk import Message, ResultMessage, SystemMessage
 
 from agentrunner.keeping.found import Found
 from agentrunner.keeping.keeper import Keeper
@@ -12,21 +12,25 @@ from agentrunner.keeping.ledger import Ledger
 from agentrunner.serving import launch
 from agentrunner.serving.bill import FILE, Bill
 from agentrunner.serving.cli import Cli, Wiring
+from agentrunner.serving.endings import CRASHED, ENDED, MOVED_TURN, OVERDUE_TURN, STARVED, word
 from agentrunner.serving.eventlog import EventLog
 from agentrunner.serving.history import History
 from agentrunner.serving.idleness import Idleness
 from agentrunner.serving.places import SessionPlaces
+from agentrunner.serving.problems import NO_ROOM
 from agentrunner.serving.process import Process, ProcessDied
 from agentrunner.serving.processes import kill_all, of_session
+from agentrunner.serving.reserve import Reserve
 from agentrunner.serving.standing import Identity, Standing, Surroundings, now
 from agentrunner.serving.turns import Turn, Turns
+from agentrunner.serving.unasked import OVERDUE, Unasked
 from agentrunner.serving.weights import Weight, weigh
 from agentrunner.serving.wire import as_json
+from agentrunner.session import INTERRUPT_SECONDS
 from agentrunner.stores.base import StoreFenced
+from agentrunner.waiting import within
+from agentsessions.api.bounds import PROBLEMS, Limit, explain, reached
 from agentsessions.api.host import PROBLEM_PREFIX, Phase, SessionSettings
-
-MOVED = "session-moved"
-"""Why a turn, or a session, ended here: another pod has claimed it."""
 
 
 class Answering:
@@ -45,35 +49,76 @@ class Answering:
         self.settings = settings
         self.places = places
         self.events = EventLog(token_hex(6))
-        self.turns = Turns(places.own / "turns.json", around.max_queued, who.session_id)
+        self.turns = Turns(places.own / "turns.json", around.max_queued, who.session_id, Reserve(places.own / "spare"))
         self.turns.found(found.messages, found.cut, found.doubtful)
         self.beginning = found.beginning
         self._keeper = keeper
         self._around = around
         self._bill = Bill(places.own / FILE, found.usage)
-        self._answered = found.ended
+        self._answered, self._not_given = found.ended, found.unread
         self._history = History(launch.transcript_path(places, who.session_id))
         wiring = Wiring(self._on_message, self._on_end, keeper.sdk_store)
         self._cli = Cli(who.session_id, places, self._bill, around.log, wiring)
         self._cli.fork_from = found.fork_from
-        self._standing = Standing(transcript=self._history.facts(), interrupted=found.interrupted)
+        self._standing = Standing(transcript=self._history.facts(), interrupted=found.interrupted, kills=around.kills)
         self._idleness = Idleness(now)
+        self._unasked = Unasked(time.monotonic)
+        self._bounding: asyncio.Task[None] | None = None
         self._worker = asyncio.create_task(self._work(), name=f"session {who.session_id}")
+
+    @property
+    def limit(self) -> Limit | None:
+        """The bound that the session has reached, if it has reached one."""
+        return reached(self.settings.limits, self._bill.usage, now())
 
     async def start(self) -> None:
         """Have a process ready ahead of the first message; a failure is told by `state`, and by the next message."""
+        if self.limit is not None:
+            return
         try:
             await self._connected(Phase.STARTING, Phase.IDLE)
         except ProcessDied:
             return
 
     def weigh(self) -> None:
-        """Take note of memory and CPU time of the process and what it has started."""
-        before, pid = self._standing.weight, self._cli.pid
-        self._standing.weight = weigh(pid)
+        """Take note of memory and CPU time of the process and what it has started, and of what was killed of them."""
+        standing, pid = self._standing, self._cli.pid
+        before, killed = standing.weight, standing.oom_kills
+        standing.weight = weigh(pid)
+        standing.count_kills()
+        if self._cli.process is not None:
+            self._cli.process.kills.look()
         self._idleness.background = len([one for one in of_session(self.places.config, pid) if one != pid])
-        if self._standing.weight.differs(before) or self._rested():
+        if standing.weight.differs(before) or standing.oom_kills != killed or self._rested():
             self._changed()
+
+    def keep_bounds(self) -> None:
+        """See that what the CLI does without a message ends at the session's bounds, as what it is asked for does."""
+        if self.turns.busy or not self._cli.is_alive or (self._bounding is not None and not self._bounding.done()):
+            return
+        if self._unasked.is_overdue(self.settings.limits.turn_deadline_seconds):
+            self._bounding = asyncio.create_task(self._cut_unasked(), name=f"bounds {self.who.session_id}")
+        elif self.limit is not None and not self._unasked.runs:
+            self._bounding = asyncio.create_task(self._rest_unasked(), name=f"bounds {self.who.session_id}")
+
+    async def _rest_unasked(self) -> None:
+        """End the process of a session that has reached a bound, once what it did by itself is stored."""
+        await self._keeper.written()
+        await self._look()
+        await self._keeper.settle(self._ledger())
+        if (limit := self.limit) is not None and not self.turns.busy:
+            await self._come_to_rest(limit)
+
+    async def _cut_unasked(self) -> None:
+        """Make an end of a turn of the CLI's own, and of the CLI if it does not end it."""
+        if (process := self._cli.process) is None:
+            return
+        await process.interrupt()
+        await within(INTERRUPT_SECONDS, self._unasked.over.wait())
+        if self._unasked.runs and not self.turns.busy:
+            await self._killed()
+        self._standing.blame("TurnDeadlineExceeded", OVERDUE)
+        self._changed()
 
     async def _work(self) -> None:
         """Answer one message after another."""
@@ -89,6 +134,9 @@ class Answering:
 
     async def _answer(self, turn: Turn) -> None:
         """Answer one message, whatever happens to the process."""
+        if not await self.turns.begun(turn, self.settings.limits.turn_deadline_seconds):
+            self._unread(turn)
+            return
         self._standing.phase, self._standing.activity = Phase.RUNNING, now()
         self._changed()
         try:
@@ -96,27 +144,32 @@ class Answering:
         except ProcessDied:
             self._failed(turn, "agent-not-started", "The agent's process could not be started.", Phase.FAILED)
             return
-        if turn.unwanted:
-            self._standing.phase = Phase.IDLE
-            self.turns.end(turn, "done")
-            self.events.append("done", {}, turn.number)
-            return
         try:
-            await self._keeper.announce(turn.uuid)
-            result = await process.ask(turn.prompt, turn.uuid)
+            if not turn.unwanted:
+                await self._keeper.announce(turn.uuid)
+            if turn.unwanted:
+                self._standing.phase = Phase.IDLE
+                self._unread(turn)
+                return
+            turn.asked = True
+            result = await process.ask(turn.prompt, turn.uuid, self.settings.limits.turn_deadline_seconds)
         except StoreFenced:
-            self._moved(turn)
+            self._failed(turn, *MOVED_TURN, Phase.FAILED)
             return
         except ProcessDied:
-            text = "The agent's process died. What it had done so far is kept; send a message to go on."
-            await self._release(Phase.SUSPENDED)
-            # The tool that it ran lives on without it: resumed, the agent would meet its own past self at work.
-            await asyncio.to_thread(lambda: kill_all(of_session(self.places.config, None)))
-            self._failed(turn, "agent-crashed", text, Phase.SUSPENDED)
+            await self._killed()
+            died = STARVED if process.starved else CRASHED
+            self._failed(turn, *(OVERDUE_TURN if process.overdue else died), Phase.SUSPENDED)
             return
-        await self._ended(turn, result)
+        await self._ended(turn, result, overdue=process.overdue)
 
-    async def _ended(self, turn: Turn, result: ResultMessage) -> None:
+    async def _killed(self) -> None:
+        """Leave nothing of a process that died or will not end its turn."""
+        await self._release(Phase.SUSPENDED)
+        # The tool that it ran lives on without it: resumed, the agent would meet its own past self at work.
+        await asyncio.to_thread(lambda: kill_all(of_session(self.places.config, None)))
+
+    async def _ended(self, turn: Turn, result: ResultMessage, *, overdue: bool) -> None:
         """Close the books on a turn and have it stored, then say that it is done."""
         self._bill.turn_ended(result)
         self._answered = turn.uuid
@@ -125,24 +178,35 @@ class Answering:
         await self._look()
         durable = await self._keeper.settle(self._ledger())
         if self._keeper.fenced:
-            self._moved(turn)
+            self._failed(turn, *MOVED_TURN, Phase.FAILED)
             return
         standing = self._standing
         standing.activity, standing.phase, standing.fault, standing.interrupted = now(), Phase.IDLE, None, False
         self._cli.fork_from = None
         self.turns.end(turn, "done")
-        self.events.append("done", {} if durable is not False else {"transcriptDurable": False}, turn.number)
+        if overdue:
+            standing.blame("TurnDeadlineExceeded", OVERDUE_TURN[1])
+            self._error(turn, *OVERDUE_TURN)
+        else:
+            self.events.append("done", {} if durable is not False else {"transcriptDurable": False}, turn.number)
         self._around.log.emit(
             "turnEnded", sessionId=self.who.session_id, turns=result.num_turns, isError=result.is_error, durable=durable
         )
         self.weigh()
-        await self._recycle()
+        await (self._recycle() if self.limit is None else self._come_to_rest(self.limit))
+
+    async def _come_to_rest(self, limit: Limit) -> None:
+        """The session has reached a bound: it needs no process, and nobody who waits is answered."""
+        self._around.log.emit("limitReached", sessionId=self.who.session_id, reason=limit)
+        for turn in self.turns.drop_waiting():
+            self._error(turn, PROBLEMS[limit], explain(limit))
+        await self._release(Phase.SUSPENDED)
 
     async def _recycle(self) -> None:
         """Replace a process that has grown too large or too old, or whose settings have changed."""
         reason = self._cli.must_be_replaced(self.settings, self._standing.weight)
-        if reason is None:
-            return
+        if reason is None or (self._idleness.tasks and reason != "settings"):
+            return  # a process that has work in the background is replaced after a later turn
         self._around.log.emit("processRecycled", sessionId=self.who.session_id, reason=reason)
         await self._release(Phase.SUSPENDED)
         if not self.turns.queued:
@@ -160,8 +224,7 @@ class Answering:
             process = await self._cli.connected(self.settings, starting)
         except ProcessDied as error:
             self._standing.phase = Phase.FAILED
-            cause = type(error.__cause__).__name__
-            self._standing.blame("AgentNotStarted", f"The CLI did not start ({cause}).")
+            self._standing.blame("AgentNotStarted", f"The CLI did not start ({type(error.__cause__).__name__}).")
             self._changed()
             raise
         if self._cli.starts != before:
@@ -175,6 +238,8 @@ class Answering:
         if self._standing.phase is not Phase.FAILED:
             self._standing.phase = phase
         self._standing.weight = Weight()
+        self._idleness.tasks = 0
+        self._unasked.end()
         self._changed()
 
     async def _look(self) -> None:
@@ -182,35 +247,50 @@ class Answering:
         self._standing.transcript = await asyncio.to_thread(self._history.facts) or self._standing.transcript
 
     def _ledger(self) -> Ledger:
-        return Ledger(self._bill.usage, self._answered, self._standing.transcript)
+        return Ledger(self._bill.usage, self._answered, self._standing.transcript, self._not_given)
 
     def _on_message(self, message: Message) -> None:
         turn = self.turns.running
         self._standing.activity = now()
+        self._unasked.note(message, asked=turn is not None)
         self.events.append("message", as_json(message), turn.number if turn else 0)
+        if isinstance(message, SystemMessage) and message.subtype == "background_tasks_changed":
+            self._idleness.tasks = len(message.data.get("tasks", []))
+            self._changed()
+        if isinstance(message, ResultMessage) and turn is None:
+            self._bill.turn_ended(message)  # the CLI's own turn, when a subagent in the background has ended
+            self._changed()
+            self.keep_bounds()
 
     def _on_end(self, process: Process) -> None:
         """The process ended by itself: a turn that runs learns it by its own way."""
         if process is not self._cli.process or self.turns.running is not None:
             return
-        self._standing.blame("AgentCrashed", "The CLI ended by itself; the next message starts another.")
-        self._standing.phase = Phase.SUSPENDED
+        slug, text = STARVED if process.starved else ENDED
+        self._standing.blame(word(slug), text)
+        self._standing.phase, self._idleness.tasks = Phase.SUSPENDED, 0
+        self._unasked.end()
         self._around.log.emit("cliEnded", sessionId=self.who.session_id)
         self._changed()
 
     def _failed(self, turn: Turn, slug: str, text: str, phase: Phase) -> None:
         self._standing.phase, self._standing.activity = phase, now()
-        self._standing.blame("".join(part.capitalize() for part in slug.split("-")), text)
+        self._standing.blame(word(slug), text)
         self.turns.end(turn, "interrupted")
         self._error(turn, slug, text)
 
-    def _moved(self, turn: Turn) -> None:
-        """Another pod has the session: what came of the turn here is in no conversation."""
-        self._failed(turn, MOVED, "The session goes on in another pod, without this turn.", Phase.FAILED)
+    def _unread(self, turn: Turn) -> None:
+        """The process was not given a message: it was interrupted before, or nothing could be written down of it."""
+        if turn.unwanted:
+            self._not_given = turn.uuid  # the store may have it that it began
+            self.turns.end(turn, "done")
+            self.events.append("done", {}, turn.number)
+        else:
+            self.turns.take_back(turn)
+            self._error(turn, "no-room", NO_ROOM)
 
     def _error(self, turn: Turn, slug: str, text: str) -> None:
-        data: dict[str, Any] = {"message": text, "type": PROBLEM_PREFIX + slug}
-        self.events.append("error", data, turn.number)
+        self.events.append("error", {"message": text, "type": PROBLEM_PREFIX + slug}, turn.number)
 
     def _rested(self) -> bool:
         return self._idleness.note(busy=self.turns.busy, streams=self._standing.streams)

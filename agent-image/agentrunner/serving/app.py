@@ -1,5 +1,6 @@
 """The host's application: routes of the control plane and of sessions, around one registry."""
 
+import asyncio
 import json
 from contextlib import aclosing
 
@@ -84,12 +85,18 @@ class HostRoutes:
         return web.json_response(conversation.state().to_json())
 
     async def delete(self, request: web.Request) -> web.StreamResponse:
-        """Let go of a session."""
+        """Let go of a session; to archive it takes its time, in which nobody needs to wait."""
         allow(request[CALLER])
         files = request.query.get("files", "delete")
         if files not in ("keep", "delete"):
             raise Problem(400, "bad-query", "`files` must be keep or delete.")
-        await self._registry.remove(uuid_of(request.match_info["id"]), "keep" if files == "keep" else "delete")
+        archive = request.query.get("archive") == "true"
+        removal = self._registry.removal(
+            uuid_of(request.match_info["id"]), "keep" if files == "keep" else "delete", archive=archive
+        )
+        if archive:
+            return web.Response(status=202)
+        await asyncio.shield(removal)
         return web.Response(status=204)
 
     async def suspend(self, request: web.Request) -> web.StreamResponse:

@@ -1,5 +1,6 @@
 """What a session has used: earlier processes from disk, the present one by the difference of its meter."""
 
+from contextlib import suppress
 from pathlib import Path
 
 from claude_agent_sdk import ResultMessage
@@ -31,7 +32,8 @@ class Bill:
         self._turns += result.num_turns
         now = read_meter(result.total_cost_usd, result.model_usage)
         self.usage = total([self._before, used_since(self._start, now, self._turns)])
-        save(self._path, {"version": 1, "usage": self.usage.to_json()})
+        with suppress(OSError):  # without room for it the next turn brings it; the turn has ended all the same
+            save(self._path, {"version": 1, "usage": self.usage.to_json()})
 
 
 def has_spoken(folder: Path) -> bool:

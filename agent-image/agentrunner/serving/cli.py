@@ -13,7 +13,9 @@ from agentrunner.serving.bill import Bill
 from agentrunner.serving.places import SessionPlaces
 from agentrunner.serving.process import Process, ProcessDied
 from agentrunner.serving.weights import Weight
-from agentsessions.api.host import SessionLimits, SessionSettings
+from agentrunner.subagents import Subagents
+from agentsessions.api.bounds import SessionLimits
+from agentsessions.api.host import SessionSettings
 
 CONNECT_SECONDS = 300.0
 
@@ -94,9 +96,10 @@ class Cli:
             fork_from=self.fork_from,
             store=self._wiring.store,
         )
-        process = Process(options, self._wiring.on_message, self._wiring.on_end)
+        process = Process(options, Subagents(settings.agent), self._wiring.on_message, self._wiring.on_end)
         try:
-            await asyncio.wait_for(process.connect(), CONNECT_SECONDS)
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await process.connect()
             self._bill.process_started(await process.meter())
         except BaseException:
             await process.close()

@@ -2,19 +2,22 @@
 
 import asyncio
 from contextlib import suppress
+from typing import Literal
 
 from agentrunner.keeping.found import Found
 from agentrunner.keeping.keeper import CannotKeep, Keeper
 from agentrunner.serving.answering import Answering
 from agentrunner.serving.places import SessionPlaces
-from agentrunner.serving.problems import Problem, busy, draining, leaving, moved
+from agentrunner.serving.problems import Problem, busy, draining, leaving, limited, moved
 from agentrunner.serving.processes import kill_all, of_session
 from agentrunner.serving.standing import Identity, Surroundings
 from agentrunner.serving.turns import Turn
 from agentrunner.transcript import CONTINUATION
+from agentrunner.waiting import within
 from agentsessions.api.host import Activation, HostSession, Phase, SessionSettings
 
 INTERRUPT_SECONDS = 15.0
+_STORE_AGAIN_SECONDS = 1.0
 MAX_CONTINUATIONS = 3
 """How often in a row the agent is asked to go on: what cuts it off again and again may be its own doing."""
 
@@ -32,9 +35,11 @@ class Conversation(Answering):
         around: Surroundings,
     ) -> None:
         super().__init__(who, settings, places, keeper, found, around)
+        self.on_delete: Literal["Retain", "Delete"] = "Retain"
         self._continuations = found.continuations
         self._leaving: asyncio.Task[None] | None = None
         self._draining = False
+        self._closing: asyncio.Task[None] | None = None
 
     def state(self) -> HostSession:
         """Return how the session stands."""
@@ -52,6 +57,7 @@ class Conversation(Answering):
                 "restarts": max(0, self._cli.starts - 1),
                 "usage": self._bill.usage,
                 "idle_since": self._idleness.since,
+                "limit": self.limit,
                 **self._keeper.told(),
             }
         )
@@ -74,6 +80,8 @@ class Conversation(Answering):
             raise leaving()
         if self._draining:
             raise draining()
+        if (limit := self.limit) is not None and not self.turns.knows(key):
+            raise limited(limit)
         log = self.events
         turn = self.turns.submit(
             prompt, key, reject_when_busy=reject_when_busy, after=log.last, incarnation=log.incarnation
@@ -109,8 +117,8 @@ class Conversation(Answering):
         turn, process = self.turns.running, self._cli.process
         if turn is None:
             return False
-        if process is None or process.ended:
-            turn.unwanted = True  # its process is not up yet
+        if not turn.asked or process is None or process.ended:
+            turn.unwanted = True  # its process is not up yet, or knows nothing of it
         else:
             await process.interrupt()
         return True
@@ -134,16 +142,41 @@ class Conversation(Answering):
             self._error(turn, "draining", "The host stops, and has not read the message: send it again.")
         self._changed()
 
-    async def close(self, reason: str = "session-closed") -> None:
-        """End the session on this host: a running turn is interrupted, waiting ones are told."""
+    async def leave(self, seconds: float) -> None:
+        """Let the running turn finish within `seconds`, then end the session on a host that stops.
+
+        What is left of that time is given to a store that is away: where pods are evicted, it may just be moving, too.
+        """
+        until = asyncio.get_running_loop().time() + seconds
+        running = self.turns.running
+        if running is not None:
+            await within(max(0.0, seconds), running.ended.wait())
+        await self.close("draining", until=until)
+
+    async def close(self, reason: str = "session-closed", *, archive: bool = False, until: float = 0.0) -> None:
+        """End the session on this host: a running turn is interrupted, waiting ones are told; once, whoever asks.
+
+        `archive` has the workspace archived as well, as a host that stops does for all of its sessions; but for one
+        whose resource is gone and takes along what is stored of it, nothing is stored any more. Until `until` (by the
+        loop's clock) it is tried again to have it stored.
+        """
+        if self._closing is None:
+            whole, forget = archive or reason == "draining", archive and self.on_delete == "Delete"
+            closing = self._close(reason, whole=whole, forget=forget, until=until)
+            self._closing = asyncio.create_task(closing, name=f"closing {self.who.session_id}")
+        await asyncio.shield(self._closing)
+
+    async def _close(self, reason: str, *, whole: bool, forget: bool, until: float) -> None:
+        if forget:
+            if self._leaving is not None:
+                self._leaving.cancel()  # it stores what is to be stored no more
+            await self._keeper.close(forget=True)
         for turn in self.turns.drop_waiting():
             self._error(turn, reason, "The session left this host before the message was read.")
         running = self.turns.running
         if running is not None:
             await self.interrupt()
-            try:
-                await asyncio.wait_for(running.ended.wait(), INTERRUPT_SECONDS)
-            except TimeoutError:
+            if not await within(INTERRUPT_SECONDS, running.ended.wait()):
                 self._error(running, reason, "The session left this host while it answered.")
                 self.turns.end(running, "interrupted")
         self._worker.cancel()
@@ -151,7 +184,7 @@ class Conversation(Answering):
             await asyncio.wait({self._leaving})
         await self._release(Phase.SUSPENDED)
         if not self._standing.put_away:
-            await self._last_words(reason)
+            await self._last_words(whole, until)
         await self._keeper.close()
         self.events.close()
 
@@ -160,15 +193,29 @@ class Conversation(Answering):
         self._standing.streams += by
         self._changed()
 
-    async def _last_words(self, reason: str) -> None:
-        """Have stored what can be; of a host that stops the workspace too, since its disk goes with it."""
-        if reason != "draining":
+    async def _last_words(self, whole: bool, until: float) -> None:
+        """Have stored what can be; the workspace too if that is asked for, since what is on the disk goes."""
+        if not whole:
             await self._keeper.settle(self._ledger())
             return
         try:
-            await self._keeper.put_away(self._ledger())
-        except CannotKeep as error:
-            self._around.log.emit("notStored", sessionId=self.who.session_id, reason=error.reason)
+            await self._kept(until)
+        except Exception as error:  # whatever it is, the session goes
+            self._around.log.emit("notStored", sessionId=self.who.session_id, reason=_why(error)[0])
+            return
+        # Only what is in a store may go on elsewhere before this host is gone.
+        self._standing.put_away = self._keeper.sdk_store is not None
+        self._changed()
+
+    async def _kept(self, until: float) -> None:
+        """Have all stored, also by a store that is back in time only. Raises CannotKeep, and whatever else comes."""
+        while True:
+            try:
+                return await self._keeper.put_away(self._ledger())
+            except CannotKeep:
+                if self.fenced or asyncio.get_running_loop().time() >= until:
+                    raise
+            await asyncio.sleep(_STORE_AGAIN_SECONDS)
 
     async def _put_away(self) -> None:
         """End all, have it stored, and say so; a session that cannot be stored goes on."""

@@ -9,6 +9,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
+from agentrunner.waiting import within
+
 MAX_EVENTS = 2000
 MAX_BYTES = 4 * 1024 * 1024
 
@@ -87,9 +89,7 @@ class EventLog:
         """Wait for an event after `number`, at most `seconds`; return False if there will never be one."""
         if self._last > number or self._closed:
             return self._last > number
-        try:
-            await asyncio.wait_for(self._news.wait(), seconds)
-        except TimeoutError:
+        if not await within(seconds, self._news.wait()):
             return True
         return self._last > number or not self._closed
 

@@ -5,12 +5,16 @@ from datetime import datetime
 
 
 class Idleness:
-    """Remembers when a session became idle. `clock` returns the time in UTC."""
+    """Remembers when a session became idle. `clock` returns the time in UTC.
+
+    `background`: processes beside the CLI. `tasks`: what the CLI itself has in the background, subagents above all.
+    """
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self._clock = clock
         self._since: datetime | None = clock()
         self.background = 0
+        self.tasks = 0
 
     @property
     def since(self) -> datetime | None:
@@ -19,7 +23,7 @@ class Idleness:
 
     def note(self, *, busy: bool, streams: int) -> bool:
         """Take note of what goes on; return whether that changed the answer."""
-        works = busy or streams > 0 or self.background > 0
+        works = busy or streams > 0 or self.background > 0 or self.tasks > 0
         before = self._since
         self._since = None if works else before or self._clock()
         return (before is None) is not (self._since is None)

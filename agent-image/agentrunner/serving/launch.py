@@ -9,7 +9,7 @@ from claude_agent_sdk import ClaudeAgentOptions, SessionStore
 from agentrunner.options import Launch, sdk_options
 from agentrunner.serving.places import SessionPlaces
 from agentrunner.transcript import Start, begin, find
-from agentsessions.api.template import AgentOptions
+from agentsessions.api.agent import AgentOptions
 
 _PROMPT_FILE = "system-prompt"
 
@@ -41,7 +41,8 @@ def options(
         system_prompt=_system_prompt(agent, places),
         fork_from=fork_from,
     )
-    made = replace(sdk_options(agent, launch, on_stderr), env=dict(_environment(places)))
+    made = sdk_options(agent, launch, on_stderr)
+    made = replace(made, env={**made.env, **_environment(places)})
     # Eager: what is written is known of at once, not at the end of a turn that may never come.
     return made if store is None else replace(made, session_store=store, session_store_flush="eager")
 

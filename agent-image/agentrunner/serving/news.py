@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agentrunner.serving.registry import Registry
+from agentrunner.waiting import within
 from agentsessions.api.host import HostEvent
 
 PAUSE_SECONDS = 1.0
@@ -50,9 +51,7 @@ class News:
         try:
             yield HostEvent.SNAPSHOT, json.dumps(registry.snapshot().to_json())
             while True:
-                try:
-                    await asyncio.wait_for(follower.news.wait(), HEARTBEAT_SECONDS)
-                except TimeoutError:
+                if not await within(HEARTBEAT_SECONDS, follower.news.wait()):
                     yield None
                     continue
                 follower.news.clear()

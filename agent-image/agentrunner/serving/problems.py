@@ -4,7 +4,13 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
+from agentsessions.api.bounds import PROBLEMS, Limit, explain
 from agentsessions.api.host import problem
+
+NO_ROOM = (
+    "The session's volume has no room left, and the message was not read. Delete files in its workspace or in "
+    "what else fills the volume (`kubectl exec` into its pod), or make the volume larger, then send it again."
+)
 
 
 class Problem(Exception):
@@ -60,6 +66,16 @@ def moved() -> Problem:
     return Problem(
         503, "session-moved", "The session goes on in another pod: send the message again.", {"Retry-After": "1"}
     )
+
+
+def no_room() -> Problem:
+    """The volume is full: nothing can be written down of a message, so it does not begin."""
+    return Problem(507, "no-room", NO_ROOM, {"Retry-After": "5"})
+
+
+def limited(limit: Limit) -> Problem:
+    """The session has reached a bound: asked again, it answers the same until somebody raises it."""
+    return Problem(409, PROBLEMS[limit], explain(limit))
 
 
 def session_finished() -> Problem:

@@ -7,7 +7,10 @@ from typing import Any
 
 from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, Message, ResultMessage
 
-from agentrunner.session import answers, user_message
+from agentrunner import oom
+from agentrunner.outcome import was_starved
+from agentrunner.session import INTERRUPT_SECONDS, answers, user_message
+from agentrunner.subagents import Subagents
 from agentrunner.usage import Meter, read_meter
 
 CONTROL_SECONDS = 5.0
@@ -19,12 +22,20 @@ class ProcessDied(Exception):
 
 
 class Process:
-    """A connected CLI. All that it says goes to `on_message`, in a task of its own: the SDK stalls otherwise."""
+    """A connected CLI. All that it says goes to `on_message`, in a task of its own: the SDK stalls otherwise.
+
+    `overdue`: its turn took too long. `starved`: the kernel killed it for want of memory.
+    """
 
     def __init__(
-        self, options: ClaudeAgentOptions, on_message: Callable[[Message], None], on_end: Callable[["Process"], None]
+        self,
+        options: ClaudeAgentOptions,
+        subagents: Subagents,
+        on_message: Callable[[Message], None],
+        on_end: Callable[["Process"], None],
     ) -> None:
-        self._client = ClaudeSDKClient(options)
+        self._client = ClaudeSDKClient(subagents.guarding(options))
+        self._subagents = subagents
         self._on_message = on_message
         self._on_end = on_end
         self._drain: asyncio.Task[None] | None = None
@@ -33,6 +44,9 @@ class Process:
         self._interrupted = False
         self._closing = asyncio.Lock()
         self.ended = False
+        self.overdue = False
+        self.starved = False
+        self.kills = oom.Watch()
 
     async def connect(self) -> None:
         """Start the CLI and shake hands; no model call is made."""
@@ -45,15 +59,18 @@ class Process:
         process: Any = getattr(self._client._transport, "_process", None)
         return None if process is None or self.ended else int(process.pid)
 
-    async def ask(self, text: str, uuid: str) -> ResultMessage:
-        """Send one message and return the result of its turn; raises ProcessDied."""
+    async def ask(self, text: str, uuid: str, seconds: float | None = None) -> ResultMessage:
+        """Send one message and return the result of its turn; raises ProcessDied.
+
+        A turn that takes longer than `seconds` is interrupted, and the process `overdue`.
+        """
         if self.ended:
             raise ProcessDied
         self._answer = asyncio.get_running_loop().create_future()
-        self._asked, self._interrupted = uuid, False
+        self._asked, self._interrupted, self.overdue = uuid, False, False
         try:
             await self._client.query(user_message(text, uuid))
-            return await self._answer
+            return await self._in_time(self._answer, seconds)
         except ProcessDied:
             raise
         except Exception as error:
@@ -61,17 +78,30 @@ class Process:
         finally:
             self._answer = None
 
+    async def _in_time(self, answer: "asyncio.Future[ResultMessage]", seconds: float | None) -> ResultMessage:
+        """Wait for the answer, and make an end of its turn when its time is over."""
+        done, _ = await asyncio.wait({answer}, timeout=seconds)
+        if not done:
+            self.overdue = True
+            await self.interrupt()
+            done, _ = await asyncio.wait({answer}, timeout=INTERRUPT_SECONDS)
+        if not done:
+            raise ProcessDied
+        return answer.result()
+
     async def interrupt(self) -> None:
         """Ask the CLI to end its turn; the result comes all the same. A CLI that is dying has nothing to answer."""
         self._interrupted = True
         with suppress(Exception):
-            await asyncio.wait_for(self._client.interrupt(), CONTROL_SECONDS)
+            async with asyncio.timeout(CONTROL_SECONDS):
+                await self._client.interrupt()
 
     async def meter(self) -> Meter:
         """Return the CLI's counters."""
         # Not in the SDK's public interface at this version; the pinned CLI answers in milliseconds.
         query: Any = self._client._query
-        answer = await asyncio.wait_for(query._send_control_request({"subtype": "get_usage"}), CONTROL_SECONDS)
+        async with asyncio.timeout(CONTROL_SECONDS):
+            answer = await query._send_control_request({"subtype": "get_usage"})
         counted = answer.get("session", {})
         return read_meter(counted.get("total_cost_usd"), counted.get("model_usage"))
 
@@ -82,16 +112,18 @@ class Process:
             if self._drain is not None:
                 self._drain.cancel()
             with suppress(Exception):
-                await asyncio.wait_for(self._client.disconnect(), _CLOSE_SECONDS)
+                async with asyncio.timeout(_CLOSE_SECONDS):
+                    await self._client.disconnect()
 
     async def _follow(self) -> None:
         """Take every message as it comes, until the CLI ends."""
         try:
             async for message in self._client.receive_messages():
+                self._subagents.note(message)
                 self._on_message(message)
                 self._settle(message)
-        except Exception:
-            pass  # the CLI died; that is what comes next
+        except Exception as error:  # the CLI died; that is what comes next
+            self.starved = was_starved(error, self.kills.recent())
         self.ended = True
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(ProcessDied())

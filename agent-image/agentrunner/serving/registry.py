@@ -9,14 +9,15 @@ from weakref import WeakValueDictionary
 
 from pydantic import ValidationError
 
+from agentrunner import oom
 from agentrunner.events import EventLog as PodLog
 from agentrunner.keeping.found import Found
 from agentrunner.keeping.keeper import Keeper, Keeping
-from agentrunner.serving.answering import MOVED
 from agentrunner.serving.bill import has_spoken
 from agentrunner.serving.conversation import Conversation
+from agentrunner.serving.endings import MOVED
 from agentrunner.serving.files import load, save
-from agentrunner.serving.places import session_places, sessions_root
+from agentrunner.serving.places import SessionPlaces, session_places, sessions_root
 from agentrunner.serving.problems import Problem, draining, not_found
 from agentrunner.serving.processes import kill_all, of_session
 from agentrunner.serving.settings import HostSettings
@@ -25,6 +26,13 @@ from agentrunner.serving.tokens import Caller
 from agentsessions.api.host import Activation, Beginning, HostSnapshot, Origin, Scope
 
 _FILE = "session.json"
+
+
+Files = Literal["keep", "delete"]
+"""What becomes of the files of a session that its host lets go of."""
+
+Wish = tuple[str, Files, bool]
+"""A removal that is asked for: the session, what becomes of its files, and whether they are archived before."""
 
 
 class Registry:
@@ -41,8 +49,10 @@ class Registry:
         self._coming: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._fenced: dict[str, asyncio.Task[None]] = {}
         self._reserved = 0
+        self._kills = oom.counter() if host.document.sessions_per_host == 1 else None
         self.incarnation = token_hex(6)
         self.draining = False
+        self._removals: dict[Wish, asyncio.Task[None]] = {}
 
     @property
     def conversations(self) -> list[Conversation]:
@@ -77,6 +87,7 @@ class Registry:
         if known is not None:
             await known.require(wanted)
             known.change(wanted.settings)
+            known.on_delete = wanted.on_delete
             await known.refresh()
             self._keep(known, wanted)
         found = known or await self._given(wanted, Origin.NAMED)
@@ -85,26 +96,46 @@ class Registry:
             found.go_on()
         return found
 
-    async def remove(self, session_id: str, files: Literal["keep", "delete"], reason: str = "session-closed") -> None:
+    async def remove(self, session_id: str, files: Files, reason: str = "session-closed") -> None:
         """Let go of a session; with its files unless they are to be kept. Whoever gives it back meanwhile waits."""
-        async with self._coming.setdefault(session_id, asyncio.Lock()):
-            await self._remove(session_id, files, reason)
+        await asyncio.shield(self.removal(session_id, files, reason))
 
-    async def _remove(self, session_id: str, files: Literal["keep", "delete"], reason: str) -> None:
+    def removal(
+        self, session_id: str, files: Files, reason: str = "session-closed", *, archive: bool = False
+    ) -> asyncio.Task[None]:
+        """Begin to let go of a session; who asks for the same again meanwhile gets the same.
+
+        `archive` is for one whose resource is gone: its workspace is archived before, unless nothing of it is to stay.
+        A host that stops waits for that, whoever has asked for it.
+        """
+        wish: Wish = session_id, files, archive
+        if (known := self._removals.get(wish)) is not None:
+            return known
+        begun = asyncio.create_task(self._removed(session_id, files, reason, archive), name=f"removing {session_id}")
+        self._removals[wish] = begun
+        begun.add_done_callback(lambda ended: self._over(wish, ended))
+        return begun
+
+    def _over(self, wish: Wish, removal: asyncio.Task[None]) -> None:
+        """Say of a removal that failed that it did: who has asked for it may not wait."""
+        self._removals.pop(wish, None)
+        if not removal.cancelled() and (error := removal.exception()) is not None:
+            self._log.emit("removalFailed", sessionId=wish[0], error=type(error).__name__)
+
+    async def _removed(self, session_id: str, files: Files, reason: str, archive: bool) -> None:
+        async with self._coming.setdefault(session_id, asyncio.Lock()):
+            await self._remove(session_id, files, reason, archive)
+
+    async def _remove(self, session_id: str, files: Files, reason: str, archive: bool) -> None:
         found = self._sessions.pop(session_id, None)
         places = session_places(self._host, session_id)
         try:
             if found is not None:
-                await found.close(reason)
-        finally:
-            # What its agent left running in the background belongs to nobody now.
-            await asyncio.to_thread(lambda: kill_all(of_session(places.config, None)))
-        if files == "delete":
-            await asyncio.to_thread(places.remove)
-        else:
-            (places.own / _FILE).unlink(missing_ok=True)
-        if found is not None:
-            self._on_change(session_id)
+                await found.close(reason, archive=archive)
+        finally:  # it is no longer here, whatever failed: nobody else would ever remove its files
+            await _cleared(places, files)
+            if found is not None:
+                self._on_change(session_id)
 
     async def reopen(self) -> None:
         """Take up the sessions that an earlier process of this host left on disk; their CLIs start when asked."""
@@ -117,17 +148,15 @@ class Registry:
                 self._log.emit("sessionNotReopened", folder=path.parent.name, reason=reason)
 
     async def close(self, seconds: float) -> None:
-        """Take no more turns, let those that run finish within `seconds`, then end all."""
+        """Take no more turns, let those that run finish within `seconds`, then end all.
+
+        Each session leaves when its own turn has ended, and may go on elsewhere while others still end theirs.
+        """
         self.draining = True
         for one in self.conversations:
             one.drain()
-        running = [one.turns.running for one in self.conversations]
-        waits = [asyncio.ensure_future(turn.ended.wait()) for turn in running if turn is not None]
-        if waits:
-            _, late = await asyncio.wait(waits, timeout=max(0.0, seconds))
-            for wait in late:
-                wait.cancel()
-        await asyncio.gather(*(one.close("draining") for one in self.conversations), return_exceptions=True)
+        leaving = (one.leave(seconds) for one in self.conversations)
+        await asyncio.gather(*leaving, *self._removals.values(), return_exceptions=True)
 
     async def _given(self, wanted: Activation, origin: Origin) -> Conversation:
         """Take a session that is new to this host; whoever asks for it meanwhile gets the same one."""
@@ -217,8 +246,9 @@ class Registry:
             session_places(self._host, session_id),
             keeper,
             found,
-            Surroundings(self._log, self._host.document.max_queued_messages, self._on_change),
+            Surroundings(self._log, self._host.document.max_queued_messages, self._on_change, self._kills),
         )
+        conversation.on_delete = wanted.on_delete
         self._sessions[session_id] = conversation
         self._on_change(session_id)
         return conversation
@@ -227,3 +257,15 @@ class Registry:
         """Write down what the session is, for the process that comes after this one."""
         document = {"version": 1, "origin": conversation.who.origin, "activation": wanted.to_json()}
         save(conversation.places.own / _FILE, document)
+
+
+async def _cleared(places: SessionPlaces, files: Files) -> None:
+    """Leave nothing of a session that is to go."""
+    try:
+        # What its agent left running in the background belongs to nobody now.
+        await asyncio.to_thread(lambda: kill_all(of_session(places.config, None)))
+    finally:
+        if files == "delete":
+            await asyncio.to_thread(places.remove)
+        else:
+            (places.own / _FILE).unlink(missing_ok=True)

@@ -84,8 +84,9 @@ async def _drain(host: HostSettings, registry: Registry, news: News, log: EventL
 
 
 async def _sample(registry: Registry) -> None:
-    """Weigh every session now and then."""
+    """Weigh every session now and then, and see to its bounds."""
     while True:
         await asyncio.sleep(_SAMPLE_SECONDS)
         for conversation in registry.conversations:
             conversation.weigh()
+            conversation.keep_bounds()

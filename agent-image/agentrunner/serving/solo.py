@@ -126,6 +126,7 @@ class Solo(Company):
             self._over = True
             return None
         turn = await self._turns.next()  # does not wait: there is one
+        await self._turns.begun(turn)  # nor does this: without room it goes on
         turn.after, self._activity = self.events.last, _now()
         self._log.emit("messageTaken", number=turn.number, size=len(turn.prompt))
         return turn

@@ -23,16 +23,23 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a session has from its host: a log, how many messages may wait, and who is told of changes."""
+    """What a session has from its host: a log, how many messages may wait, and who is told of changes.
+
+    `kills` counts processes that the kernel killed for want of memory; None where nobody knows whose they were.
+    """
 
     log: PodLog
     max_queued: int
     on_change: Callable[[str], None]
+    kills: Callable[[], int] | None = None
 
 
 @dataclass(slots=True)
 class Standing:
-    """What changes while a session goes on. `put_away`: all of it is stored, and it takes no message."""
+    """What changes while a session goes on. `put_away`: all of it is stored, and it takes no message.
+
+    `kills` is that of its surroundings, `oom_kills` what it last said.
+    """
 
     phase: Phase = Phase.SUSPENDED
     fault: SessionFault | None = None
@@ -42,10 +49,17 @@ class Standing:
     interrupted: bool = False
     put_away: bool = False
     streams: int = 0
+    oom_kills: int | None = None
+    kills: Callable[[], int] | None = None
 
     def blame(self, reason: str, message: str) -> None:
-        """Take note of what went wrong."""
+        """Take note of what went wrong, and of what was killed by then: who reads the one knows of the other."""
+        self.count_kills()
         self.fault = SessionFault(reason=reason, message=message, time=now())
+
+    def count_kills(self) -> None:
+        """Take note of what was killed for want of memory."""
+        self.oom_kills = self.kills() if self.kills is not None else None
 
     def told(self) -> Json:
         """Return it as a part of a HostSession."""
@@ -59,6 +73,7 @@ class Standing:
             "interrupted": self.interrupted,
             "put_away": self.put_away,
             "streams": self.streams,
+            "oom_kills": self.oom_kills,
         }
 
 

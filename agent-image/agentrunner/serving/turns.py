@@ -5,18 +5,30 @@ What is running and what was done is kept on disk, so that a message that a cras
 
 import asyncio
 import json
+import math
 from collections import OrderedDict, deque
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 from uuid import UUID, uuid4, uuid5
 
 from agentrunner.serving.files import load, save
-from agentrunner.serving.problems import Problem
+from agentrunner.serving.problems import Problem, no_room
+from agentrunner.serving.reserve import Reserve
 
 KEPT = 100
-"""Turns that are remembered by their keys."""
+"""Turns that are remembered by their keys; more if so many are not over."""
+
+_ROOM_SECONDS = 1.0
+"""How often is looked whether there is room again on a disk that is full."""
+
+_PATIENCE_SECONDS = 10.0
+"""How long each message waits for room once it is its turn to begin; those behind it wait as long again, one by one.
+
+Whoever suspends waits for all of them, who drains for the first: the others are given back.
+"""
 
 State = Literal["queued", "running", "done", "interrupted"]
 
@@ -25,7 +37,7 @@ State = Literal["queued", "running", "done", "interrupted"]
 class Turn:
     """One message and what became of it. `after`: number of the last event before its own.
 
-    `unwanted`: it was interrupted before its process was up.
+    `asked`: its process has it. `unwanted`: it was interrupted before that.
     """
 
     number: int
@@ -36,6 +48,7 @@ class Turn:
     incarnation: str = ""
     uuid: str = field(default_factory=lambda: str(uuid4()))
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+    asked: bool = False
     unwanted: bool = False
 
     @property
@@ -48,11 +61,12 @@ class Turns:
     """The queue of one session. Only the session's own worker takes from it.
 
     `session_id` makes the uuid of a message that has a key: it stands in the transcript, by which it is known when the
-    file at `path` is gone with its pod.
+    file at `path` is gone with its pod. `reserve` is spent on what else could not be written down.
     """
 
-    def __init__(self, path: Path, max_queued: int, session_id: str = "") -> None:
+    def __init__(self, path: Path, max_queued: int, session_id: str = "", reserve: Reserve | None = None) -> None:
         self._path = path
+        self._reserve = reserve
         self._max_queued = max_queued
         self._session_id = session_id
         self._said: frozenset[str] = frozenset()
@@ -64,6 +78,8 @@ class Turns:
         self.running: Turn | None = None
         self.count = 0
         self._read()
+        if reserve is not None:
+            reserve.keep()
 
     @property
     def cut(self) -> str | None:
@@ -80,6 +96,10 @@ class Turns:
         """Whether a turn runs or waits."""
         return self.running is not None or bool(self._waiting)
 
+    def knows(self, key: str | None) -> bool:
+        """Return whether there was a message with that key."""
+        return key is not None and (key in self._known or self._from_transcript(key) is not None)
+
     def submit(self, prompt: str, key: str | None, *, reject_when_busy: bool, after: int, incarnation: str) -> Turn:
         """Return the turn of a message: a new one, or the one that the same key had before. Raises Problem."""
         if key is not None and (known := self._known.get(key) or self._from_transcript(key)) is not None:
@@ -93,20 +113,37 @@ class Turns:
         turn = Turn(self.count, prompt, key or "", after=after, incarnation=incarnation)
         if key is not None and self._session_id:
             turn.uuid = message_uuid(self._session_id, key)
-        self._waiting.append(turn)
         self._remember(turn)
+        self._waiting.append(turn)
         self._news.set()
         return turn
 
     async def next(self) -> Turn:
-        """Wait for the next turn, and make it the running one."""
+        """Wait for the next turn, and make it the running one; it has no effect before it is `begun`."""
         while not self._waiting:
             self._news.clear()
             await self._news.wait()
         turn = self.running = self._waiting.popleft()
         turn.state = "running"
-        self._write()
         return turn
+
+    async def begun(self, turn: Turn, bound: float | None = None) -> bool:
+        """Write down that a turn begins, and return whether there was room for it in time.
+
+        `bound`: seconds that the turn may take in all. One that is interrupted meanwhile does not begin either.
+        """
+        tries = max(1, math.ceil(min(_PATIENCE_SECONDS, bound or _PATIENCE_SECONDS) / _ROOM_SECONDS))
+        while not self._written():
+            tries -= 1
+            if turn.unwanted or tries <= 0:
+                return False
+            await asyncio.sleep(_ROOM_SECONDS)
+        return True
+
+    def take_back(self, turn: Turn) -> None:
+        """End a turn that had no effect: its message may be sent again under its key."""
+        self._known.pop(turn.key, None)
+        self.end(turn, "interrupted")
 
     async def rest(self) -> None:
         """Wait until nothing runs or waits."""
@@ -118,7 +155,10 @@ class Turns:
         turn.state = state
         if self.running is turn:
             self.running = None
-        self._write()
+        # Without room for it a restarted host takes the turn for one that was cut: it is never begun again.
+        self._written()
+        if self._reserve is not None:
+            self._reserve.keep()  # again, if the turn has cleared the volume
         turn.ended.set()
 
     def found(self, messages: Iterable[str], cut: str | None, doubtful: Iterable[str] = ()) -> None:
@@ -136,8 +176,7 @@ class Turns:
         dropped = list(self._waiting)
         self._waiting.clear()
         for turn in dropped:
-            self._known.pop(turn.key, None)
-            self.end(turn, "interrupted")
+            self.take_back(turn)
         return dropped
 
     def _from_transcript(self, key: str) -> Turn | None:
@@ -150,12 +189,30 @@ class Turns:
         return turn
 
     def _remember(self, turn: Turn) -> None:
-        """Know a turn by its key; one that has none cannot be asked for again."""
+        """Know a turn by its key; one that has none cannot be asked for again. Raises Problem if there is no room."""
         if turn.key:
             self._known[turn.key] = turn
-            while len(self._known) > KEPT:
-                self._known.popitem(last=False)
-        self._write()
+        if not self._written():
+            self._known.pop(turn.key, None)
+            self.count -= 1
+            raise no_room()
+        # Only now: a message that is refused must cost no other one its key. One that is not over keeps it anyway.
+        over = [key for key, one in self._known.items() if one.is_over]
+        for key in over[: max(0, len(self._known) - KEPT)]:
+            del self._known[key]
+
+    def _written(self) -> bool:
+        """Keep what is known, and return whether there was room for it."""
+        with suppress(OSError):
+            self._write()
+            return True
+        if self._reserve is None:
+            return False
+        self._reserve.spend()
+        with suppress(OSError):
+            self._write()
+            return True
+        return False
 
     def _write(self) -> None:
         """Keep what is known; it must never hold a prompt."""

@@ -2,7 +2,7 @@
 
 import argparse
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -40,14 +40,23 @@ async def using(settings: StoreSettings, action: Action, options: argparse.Names
 
 async def list_all(store: Store, options: argparse.Namespace, say: Say) -> int:
     """Print a table of the sessions, those that changed last at its end."""
-    places = asyncio.Semaphore(_AT_ONCE)
-    found = await _sessions(store, options.project)
-    rows = await asyncio.gather(*(_row(store, key, mtime, places) for key, mtime in found))
-    table = [_HEAD, *(_cells(row) for row in sorted(rows, key=lambda row: row.changed))]
-    widths = [max(len(line[column]) for line in table) for column in range(len(_HEAD))]
-    for line in table:
-        say("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    for line in table(await rows(store, await all_sessions(store, options.project))):
+        say(line)
     return 0
+
+
+async def rows(store: Store, found: Iterable[tuple[SessionKey, int]]) -> list[Row]:
+    """Return what there is to say of sessions, those that changed last at the end."""
+    places = asyncio.Semaphore(_AT_ONCE)
+    made = await asyncio.gather(*(_row(store, key, mtime, places) for key, mtime in found))
+    return sorted(made, key=lambda row: row.changed)
+
+
+def table(rows: Iterable[Row]) -> list[str]:
+    """Return the lines of a table with a head."""
+    lines = [_HEAD, *map(_cells, rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(_HEAD))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
 
 
 async def size(store: Store, options: argparse.Namespace, say: Say) -> int:
@@ -70,8 +79,18 @@ async def delete(store: Store, options: argparse.Namespace, say: Say) -> int:
     return 0
 
 
+async def all_sessions(store: Store, project: str | None) -> list[tuple[SessionKey, int]]:
+    """Return the sessions with their last change (milliseconds since 1970), of one project or of all."""
+    projects = [project] if project else await store.list_projects()
+    return [
+        ({"project_key": name, "session_id": item["session_id"]}, item["mtime"])
+        for name in projects
+        for item in await store.list_sessions(name)
+    ]
+
+
 async def _find(store: Store, options: argparse.Namespace, say: Say) -> SessionKey | None:
-    found = [key for key, _ in await _sessions(store, options.project) if key["session_id"] == options.session]
+    found = [key for key, _ in await all_sessions(store, options.project) if key["session_id"] == options.session]
     if len(found) == 1:
         return found[0]
     if found:
@@ -79,16 +98,6 @@ async def _find(store: Store, options: argparse.Namespace, say: Say) -> SessionK
     else:
         say(f"there is no session {options.session} under {options.prefix}")
     return None
-
-
-async def _sessions(store: Store, project: str | None) -> list[tuple[SessionKey, int]]:
-    """Return the sessions with their last change, of one project or of all."""
-    projects = [project] if project else await store.list_projects()
-    return [
-        ({"project_key": name, "session_id": item["session_id"]}, item["mtime"])
-        for name in projects
-        for item in await store.list_sessions(name)
-    ]
 
 
 async def _row(store: Store, key: SessionKey, mtime: int, places: asyncio.Semaphore) -> Row:

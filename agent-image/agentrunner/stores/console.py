@@ -11,6 +11,8 @@ from pathlib import Path
 
 from agentrunner.errors import InvalidInput
 
+_MOST_DAYS = 36_500
+
 TYPES = ("Redis", "Postgres", "S3", "Embedded", "Custom")
 
 
@@ -26,13 +28,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         commands.add_parser("size", parents=[common], help="print the bytes of one session, with its subagents"),
         commands.add_parser("delete", parents=[common], help="delete one session, with its subagents"),
     ]
-    for command in (listing, *one):
+    pruning = commands.add_parser("prune", parents=[common], help="delete old conversations whose session is gone")
+    _add_pruning(pruning)
+    for command in (listing, pruning, *one):
         command.add_argument("--project", help="project key, as in --project=-workspace; default: all that there are")
     forgetting = commands.add_parser(
         "forget", help="remove a session's conversation and archived workspace, by the settings that its host has"
     )
     for command in (*one, forgetting):
         command.add_argument("session", help="session id")
+
+
+def _add_pruning(pruning: argparse.ArgumentParser) -> None:
+    """Add what says whose conversations stay."""
+    pruning.add_argument(
+        "--living",
+        required=True,
+        metavar="FILE",
+        help="what `kubectl get agentsessions,agentpools --output json` prints in the namespace; `-` is stdin",
+    )
+    pruning.add_argument(
+        "--older-than-days", required=True, type=_days, metavar="DAYS", help="leave what has changed since alone"
+    )
+    pruning.add_argument("--delete", action="store_true", help="delete them; without it they are only listed")
+    pruning.add_argument("--none-living", action="store_true", help="the namespace has no session any more")
+    pruning.add_argument(
+        "--implicit-too", action="store_true", help="delete conversations of ids that never had a resource as well"
+    )
+
+
+def _days(text: str) -> int:
+    """Return an age in days; one that has just begun may not be in the list yet."""
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= _MOST_DAYS:
+        raise argparse.ArgumentTypeError(f"must be a whole number of days from 1 to {_MOST_DAYS}")
+    return int(text)
 
 
 def _common() -> argparse.ArgumentParser:
@@ -54,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
     # Only now: the SDK takes a second to load, and `--help` should not wait for it.
     from agentrunner.archive.errors import ArchiveError, ArchiveRefused
     from agentrunner.keeping.forgetting import forget
-    from agentrunner.stores import administration, check, settings
+    from agentrunner.stores import administration, check, pruning, settings
     from agentrunner.stores.base import StoreError, StoreRefused
 
     try:
@@ -68,6 +97,7 @@ def run(options: argparse.Namespace) -> int:
             "list": administration.list_all,
             "size": administration.size,
             "delete": administration.delete,
+            "prune": pruning.prune,
         }
         return asyncio.run(administration.using(document, actions[options.action], options, _say))
     except InvalidInput as error:

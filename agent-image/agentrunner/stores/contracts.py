@@ -136,6 +136,8 @@ async def fences_earlier_pods_off(make: Make) -> None:
     await late.append(_KEY, _entries(6)[5:])
     _expect("load after writes of an earlier pod", await make("fences").load(_KEY), _entries(6))
     _expect("subkey after writes of an earlier pod", await make("fences").load(_SUBKEY), _entries(2))
+    await make("fences").append(_KEY, _entries(7)[6:])
+    _expect("load after a write of somebody without a claim", await late.load(_KEY), _entries(7))
     await late.delete(_KEY)
 
 

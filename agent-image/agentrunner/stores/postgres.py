@@ -15,6 +15,7 @@ from agentrunner.stores.bounded import bounded, patience
 from agentrunner.stores.claims import Claims, require
 from agentrunner.stores.codec import decode_all, encode
 from agentrunner.stores.keys import Keys, subpath
+from agentrunner.waiting import within
 
 _CONNECT_SECONDS = 5.0
 _CONNECTIONS = 8
@@ -139,10 +140,7 @@ class PostgresStore(Store):
     async def close(self) -> None:
         if self._pool is None:
             return
-        try:
-            async with asyncio.timeout(_CLOSE_SECONDS):
-                await self._pool.close()
-        except TimeoutError:
+        if not await within(_CLOSE_SECONDS, self._pool.close()):
             self._pool.terminate()
 
     async def _remove(self, key: SessionKey) -> None:

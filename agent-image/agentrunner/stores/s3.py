@@ -168,9 +168,14 @@ class S3Store(Store):
         await self._bucket.delete([item.path for item in before])
 
     async def _put(self, place: _Place, stamp: int, lines: list[bytes], whole: bool = False) -> str:
-        path = f"{place.folder}/{layout.name(stamp, len(lines), secrets.token_hex(4), whole, place.epoch)}"
+        epoch = place.epoch if place.epoch is not None else await self._latest(place.session)
+        path = f"{place.folder}/{layout.name(stamp, len(lines), secrets.token_hex(4), whole, epoch)}"
         await self._bucket.put(path, b"".join(line + b"\n" for line in lines))
         return path
+
+    async def _latest(self, session: str) -> int | None:
+        """Return the epoch of the latest claim, by which who has claimed nothing writes; None if there was none."""
+        return max((one.epoch for one in await self._fences(session, None)), default=None)
 
     async def _read(self, chunks: list[Chunk]) -> list[bytes]:
         """Return the lines of these objects."""

@@ -8,6 +8,9 @@ egress:
 {{- end }}
 
 {{- define "agentsessions.config" -}}
+{{- if and .Values.admission.tenants (not .Values.admission.tenantLabel) }}
+{{- fail "admission.tenants needs admission.tenantLabel: the label of namespaces whose value is the tenant's name" }}
+{{- end }}
 {{- $defaults := deepCopy .Values.defaults }}
 {{- if not $defaults.image }}
 {{- $_ := set $defaults "image" (include "agentsessions.image" (dict "root" . "image" .Values.agentImage)) }}
@@ -18,8 +21,10 @@ egress:
 {{- $gateway := dict "enabled" .Values.gateway.enabled "namespace" .Release.Namespace "url" .Values.gateway.url
   "podLabels" (include "agentsessions.selectorLabels" (dict "root" . "component" "gateway") | fromYaml)
   "operatorLabels" (include "agentsessions.selectorLabels" (dict "root" . "component" "operator") | fromYaml) }}
-{{- $lease := merge (dict "enabled" (gt (int .Values.replicas) 1) "namespace" .Release.Namespace "name" (include "agentsessions.fullname" .)) .Values.leaderElection }}
+{{- /* With one replica too: a second may come, or an old one be about to go. Nobody stands by then who would have to wait. */}}
+{{- $times := ternary .Values.leaderElection (dict "leaseSeconds" 15 "renewSeconds" 10 "retrySeconds" 2) (gt (int .Values.replicas) 1) }}
+{{- $lease := merge (dict "enabled" true "namespace" .Release.Namespace "name" (include "agentsessions.fullname" .)) $times }}
 {{- $key := dict "namespace" .Release.Namespace "name" (include "agentsessions.signingKeyName" .) }}
 {{- $store := include "agentsessions.embeddedStoreConfig" . | fromYaml }}
-{{- dict "gateway" $gateway "signingKey" $key "embeddedStore" $store "leaderElection" $lease "defaults" $defaults "dns" .Values.dns "watchNamespaces" .Values.watchNamespaces "logLevel" .Values.logLevel "concurrency" .Values.concurrency "retryBackoff" .Values.retryBackoff "nodeLossSeconds" (int .Values.nodeLossSeconds) | toYaml }}
+{{- dict "gateway" $gateway "signingKey" $key "embeddedStore" $store "leaderElection" $lease "defaults" $defaults "dns" .Values.dns "watchNamespaces" .Values.watchNamespaces "logLevel" .Values.logLevel "concurrency" .Values.concurrency "retryBackoff" .Values.retryBackoff "kubernetesApi" .Values.kubernetesApi "admission" .Values.admission "rollout" .Values.rollout "nodeLossSeconds" (int .Values.nodeLossSeconds) | toYaml }}
 {{- end }}

@@ -3,7 +3,7 @@
 - apiGroups: [agentsessions.dev]
   resources: [agentsessions, agenttemplates, agentpools]
   verbs: [get, list, watch]
-# Finished sessions are deleted after ttlSecondsAfterFinished.
+# Sessions are deleted after ttlSecondsAfterFinished and ttlSecondsAfterIdle.
 - apiGroups: [agentsessions.dev]
   resources: [agentsessions]
   verbs: [delete]
@@ -19,9 +19,10 @@
 - apiGroups: [agentsessions.dev]
   resources: [agentsessions/finalizers, agentpools/finalizers]
   verbs: [update]
+# Patch: the label and the annotations of `disruption`, when that changes while the pod runs.
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list, watch, create, delete]
+  verbs: [get, list, watch, create, delete, patch]
 # Create only: the operator hands a prompt over and can never read a Secret, not even its own.
 - apiGroups: [""]
   resources: [secrets]
@@ -36,6 +37,10 @@
 - apiGroups: [apps]
   resources: [statefulsets]
   verbs: [get, list, watch, create, patch]
+# The former settings of hosts, to go back to when new ones fail.
+- apiGroups: [apps]
+  resources: [controllerrevisions]
+  verbs: [list]
 - apiGroups: [""]
   resources: [services]
   verbs: [get, create, patch]

@@ -15,7 +15,7 @@ MAX_MESSAGE = 1024
 
 
 class ConditionType(StrEnum):
-    """Types of conditions that a session can have."""
+    """Types of conditions that a session or a pool can have."""
 
     READY = "Ready"
     RECONCILING = "Reconciling"
@@ -24,11 +24,13 @@ class ConditionType(StrEnum):
     SUCCEEDED = "Succeeded"
     RESUMED = "Resumed"
     TRANSCRIPT_DURABLE = "TranscriptDurable"
+    PROGRESSING = "Progressing"
 
 
 class Reason(StrEnum):
     """Reasons of conditions; one word each, documented in docs/troubleshooting.md."""
 
+    QUEUED = "Queued"
     STARTING = "Starting"
     RUNNING = "Running"
     COMPLETED = "Completed"
@@ -38,11 +40,14 @@ class Reason(StrEnum):
     SECRET_NOT_FOUND = "SecretNotFound"
     VOLUME_NOT_READY = "VolumeNotReady"
     START_FAILED = "StartFailed"
+    QUOTA_EXCEEDED = "QuotaExceeded"
     POD_REJECTED = "PodRejected"
     POD_CONFLICT = "PodConflict"
+    CHANGE_REFUSED = "ChangeRefused"
     TEMPLATE_NOT_FOUND = "TemplateNotFound"
     INVALID_SPEC = "InvalidSpec"
     DEADLINE_EXCEEDED = "DeadlineExceeded"
+    START_DEADLINE_EXCEEDED = "StartDeadlineExceeded"
     OOM_KILLED = "OOMKilled"
     EPHEMERAL_STORAGE_EXCEEDED = "EphemeralStorageExceeded"
     EVICTED = "Evicted"
@@ -69,14 +74,24 @@ class Reason(StrEnum):
     ARCHIVE_FAILED = "ArchiveFailed"
     FORK_SOURCE_NOT_FOUND = "ForkSourceNotFound"
     TURN_INTERRUPTED = "TurnInterrupted"
+    TURN_DEADLINE_EXCEEDED = "TurnDeadlineExceeded"
+    TURN_LIMIT_REACHED = "TurnLimitReached"
+    AGE_LIMIT_REACHED = "AgeLimitReached"
     WAKING = "Waking"
     ASLEEP = "Asleep"
     SUSPENDED = "Suspended"
+    EXPIRED = "Expired"
     FORGETTING = "Forgetting"
     CONVERSATION_KEPT = "ConversationKept"
     NO_READY_HOST = "NoReadyHost"
     HOST_LOST = "HostLost"
+    HOST_CRASHED = "HostCrashed"
+    PROBE_FAILED = "ProbeFailed"
+    BACKOFF_LIMIT_EXCEEDED = "BackoffLimitExceeded"
     ROLLING_OUT = "RollingOut"
+    ROLLOUT_PAUSED = "RolloutPaused"
+    ROLLED_BACK = "RolledBack"
+    PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
     AVAILABLE = "Available"
 
 
@@ -88,9 +103,18 @@ WOKEN_IN_VAIN = frozenset(
         Reason.STORE_REFUSED,
         Reason.ARCHIVE_FAILED,
         Reason.ACTIVATION_REFUSED,
+        Reason.START_DEADLINE_EXCEEDED,
+        Reason.BACKOFF_LIMIT_EXCEEDED,
     }
 )
 """Reasons of Stalled of a session that a message woke and that could not go on; another message may try again."""
+
+
+LIMITED = frozenset({Reason.TURN_LIMIT_REACHED, Reason.AGE_LIMIT_REACHED})
+"""Reasons of Stalled of a session that has reached a bound of its own; whether it has a host makes no difference."""
+
+HELD = frozenset({Reason.RUNNING, Reason.CLI_FAILED}) | LIMITED
+"""Reasons of Ready of a session that its host has taken, as far as status says."""
 
 
 class State(StrEnum):

@@ -4,8 +4,9 @@ from typing import Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
+from agentsessions.api.agent import AgentOptions
 from agentsessions.api.base import ApiModel, NamespaceName
-from agentsessions.api.template import AgentOptions, Limits, Resources, TemplateFields
+from agentsessions.api.template import DEFAULT_DISRUPTION, Limits, Resources, TemplateFields
 
 BUILT_IN = TemplateFields(
     image="ghcr.io/agentsessions/agent:0.1.0",
@@ -15,6 +16,7 @@ BUILT_IN = TemplateFields(
     limits=Limits(active_deadline_seconds=3600),
     idle_timeout_seconds=900,
     content_logging="Omit",
+    disruption=DEFAULT_DISRUPTION,
     termination_grace_period_seconds=30,
 )
 """What holds when session, template and configuration are all silent (the sizes are H23's starting point)."""
@@ -95,6 +97,70 @@ class LeaderElection(ApiModel):
         return self
 
 
+class KubernetesApi(ApiModel):
+    """Bounds on the requests of one operator process to the Kubernetes API; those about its Lease go first."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    qps: float = Field(200, ge=1, le=10_000, description="Requests a second, once `burst` is used up.")
+    burst: int = Field(400, ge=1, le=100_000, description="Requests at once after a silence.")
+
+
+class Bounds(ApiModel):
+    """How many sessions of one namespace, or one tenant, may have a pod, and how many start; 0 is no bound."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    running: int | None = Field(
+        None, ge=0, le=1_000_000, description="Sessions that have a pod, starting ones included."
+    )
+    waking: int | None = Field(None, ge=0, le=1_000_000, description="Sessions whose pod starts.")
+
+
+class Admission(ApiModel):
+    """How many sessions may start, and hold, a pod of their own at the same time; the others wait in a queue.
+
+    `waking` is for all namespaces together: it keeps a herd, as after an outage, off the API server and the nodes.
+    What `namespaces` does not say of a namespace, `per_namespace` says. Namespaces whose label `tenant_label` has the
+    same value are one tenant, with bounds of its own beside theirs.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    waking: int = Field(64, ge=0, le=1_000_000)
+    per_namespace: Bounds = Bounds()
+    namespaces: dict[NamespaceName, Bounds] = Field(default={})
+    tenant_label: str = Field(
+        "",
+        max_length=317,
+        pattern=r"^(([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$",
+        description="Label of namespaces by which they belong to a tenant; empty: there are none.",
+    )
+    per_tenant: Bounds = Bounds()
+    tenants: dict[str, Bounds] = Field(default={})
+
+    @model_validator(mode="after")
+    def _tenants_are_known_by_a_label(self) -> Self:
+        bounded = any(one.running or one.waking for one in (self.per_tenant, *self.tenants.values()))
+        if bounded and not self.tenant_label:
+            raise ValueError("admission: tenantLabel must be set where perTenant or tenants has bounds")
+        return self
+
+
+class Rollout(ApiModel):
+    """How sessions with a pod of their own go over to another agent image, between turns.
+
+    At most `max_unavailable` are put away at the same time; with `paused` none is, and each changes when it next wakes.
+    An image that cannot be pulled is given up for the former one after `fallback_seconds`.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    paused: bool = False
+    max_unavailable: int = Field(10, ge=1, le=1_000_000)
+    fallback_seconds: int = Field(30, ge=0, le=86_400)
+
+
 class OperatorConfig(ApiModel):
     """Everything that the operator is told at start."""
 
@@ -108,6 +174,9 @@ class OperatorConfig(ApiModel):
     signing_key: SigningKey = SigningKey()
     embedded_store: EmbeddedStore = EmbeddedStore()
     leader_election: LeaderElection = LeaderElection()
+    kubernetes_api: KubernetesApi = KubernetesApi()
+    admission: Admission = Admission()
+    rollout: Rollout = Rollout()
     node_loss_seconds: int = Field(
         60, ge=0, le=86_400, description="How long after a node was found to be lost its pods are given up."
     )

@@ -46,6 +46,7 @@ _SESSION_COLUMNS = [
     column("Pod", ".status.host.pod", wide=True),
     column("Node", ".status.host.node", wide=True),
     column("Restarts", ".status.restarts", "integer", wide=True),
+    column("Queue", ".status.queue.position", "integer", wide=True, doc="Place in the line of its namespace."),
     _AGE,
 ]
 _TEMPLATE_COLUMNS = [

@@ -10,10 +10,11 @@ from uuid import UUID
 
 from pydantic import Field
 
-from agentsessions.api.base import ApiModel, Json, Quantity
+from agentsessions.api.agent import AgentOptions
+from agentsessions.api.base import ApiModel, Json
+from agentsessions.api.bounds import Limit, SessionLimits
 from agentsessions.api.status import Archive, Transcript, Usage
 from agentsessions.api.storage import CustomStore, S3Bucket, StoreType
-from agentsessions.api.template import AgentOptions
 
 PORT = 8000
 TOKEN_HEADER = "X-Agentsessions-Token"
@@ -46,13 +47,6 @@ class Origin(StrEnum):
 
     NAMED = "Named"
     IMPLICIT = "Implicit"
-
-
-class SessionLimits(ApiModel):
-    """Bounds that the host itself keeps, at the end of a turn."""
-
-    recycle_memory: Quantity | None = None
-    recycle_age_seconds: int | None = Field(None, ge=1)
 
 
 class SessionSettings(ApiModel):
@@ -108,7 +102,8 @@ class Activation(ApiModel):
 
     `usage` and `transcript` are what is known of it so far; a host that finds no transcript where there was one
     answers by `on_missing_transcript`. `epoch` grows whenever another pod is given the session: by it the session store
-    knows whose writes count. None: nobody else ever writes.
+    knows whose writes count. None: nobody else ever writes. `on_delete` says whether what is stored of it outlives its
+    resource.
     """
 
     version: Literal[1]
@@ -121,6 +116,7 @@ class Activation(ApiModel):
     epoch: int | None = Field(None, ge=1)
     on_missing_transcript: Literal["Fail", "StartFresh"] = "Fail"
     on_interrupted_turn: Literal["Report", "Continue"] = "Report"
+    on_delete: Literal["Retain", "Delete"] = "Retain"
     fork_from: UUID | None = Field(None, description="Session to begin with a copy of, if there is nothing of its own.")
 
 
@@ -186,8 +182,14 @@ class HostSession(ApiModel):
     )
     store_problem: str | None = Field(None, description="Why it has not, in a CamelCase word.")
     store_repairs: int = Field(0, description="How often the store had lost something and got it back from the disk.")
+    oom_kills: int | None = Field(
+        None,
+        description="Processes that were killed for want of memory since the host began; None where several sessions "
+        "share the container, since nobody knows whose they were.",
+    )
     put_away: bool = Field(False, description="Conversation and workspace are stored, and no message is taken.")
     archive: Archive | None = None
+    limit: Limit | None = Field(None, description="The bound that it has reached; it takes no message.")
     fault: SessionFault | None = None
 
 

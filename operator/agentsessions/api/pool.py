@@ -5,6 +5,7 @@ from datetime import datetime
 from pydantic import ConfigDict, Field
 
 from agentsessions.api.base import ATOMIC, ApiModel, Quantity, cel, keyed_by, rule
+from agentsessions.api.rollout import PoolRollout, PoolRolloutStatus
 from agentsessions.api.session import ObjectMeta
 from agentsessions.api.status import Condition
 from agentsessions.api.storage import LocalReference
@@ -78,6 +79,9 @@ class AgentPoolSpec(ApiModel):
         120, ge=1, le=86_400, description="How long a host that is told to stop may take to finish running turns."
     )
     autoscaling: PoolAutoscaling | None = Field(None, description="Let the operator choose the number of hosts.")
+    rollout: PoolRollout | None = Field(
+        None, description="How hosts are replaced when their settings change. Unset: one by one, and back on failure."
+    )
 
     model_config = ConfigDict(
         json_schema_extra=cel(
@@ -87,6 +91,11 @@ class AgentPoolSpec(ApiModel):
             )
         )
     )
+
+    @property
+    def rolling(self) -> PoolRollout:
+        """How hosts are replaced."""
+        return self.rollout or PoolRollout()
 
 
 class PoolCapacity(ApiModel):
@@ -114,14 +123,14 @@ class AgentPoolStatus(ApiModel):
         default_factory=list,
         max_length=16,
         description="Ready: enough hosts take sessions. Reconciling: hosts are made or replaced. Stalled: the pool "
-        "cannot go on.",
+        "cannot go on. Progressing: False if a rollout failed, Unknown while one is paused, else absent.",
         json_schema_extra=keyed_by("type"),
     )
     observed_generation: int | None = Field(None, ge=0, description="Generation of the spec that this status is about.")
     replicas: int = Field(0, ge=0, description="Hosts that exist.")
     ready_replicas: int = Field(0, ge=0, description="Hosts that take sessions.")
     desired_replicas: int = Field(0, ge=0, description="Hosts that there should be.")
-    updated_replicas: int = Field(0, ge=0, description="Hosts made from the present settings.")
+    updated_replicas: int = Field(0, ge=0, description="Hosts made from the settings of `templateHash`.")
     selector: str = Field("", description="Label selector of the hosts, for HorizontalPodAutoscalers.")
     sessions: int = Field(0, ge=0, description="Sessions on all hosts.")
     capacity: PoolCapacity | None = Field(None, description="How many sessions fit.")
@@ -129,6 +138,7 @@ class AgentPoolStatus(ApiModel):
         default_factory=list, max_length=1000, description="The hosts, by name.", json_schema_extra=ATOMIC
     )
     template_hash: str | None = Field(None, description="Hash of the settings that hosts are made from.")
+    rollout: PoolRolloutStatus | None = Field(None, description="Where a change of the settings stands.")
     fewer_since: datetime | None = Field(
         None, description="Since when fewer hosts would do; see `autoscaling.scaleDownDelaySeconds`."
     )

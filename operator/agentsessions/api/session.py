@@ -26,6 +26,7 @@ _OF_THE_POOL = (
     "tolerations",
     "priorityClassName",
     "terminationGracePeriodSeconds",
+    "disruption",
     "templateRef",
     "sessionStore",
 )
@@ -110,24 +111,27 @@ class AgentSessionSpec(TemplateFields):
     fork_from: LocalReference | None = Field(
         None,
         description="Hybrid sessions only: begin with a copy of the conversation (and the archived workspace) of this "
-        "session of the same namespace, which must use the same store.",
+        "session of the same namespace, which must use the same store, and must be there until the first turn ended.",
     )
     restart_policy: Literal["OnFailure", "Never"] = Field(
         "OnFailure",
-        description="OnFailure: an attempt that failed for a passing reason, or was evicted, is followed by another. "
-        "Never: one attempt at most, whatever happens to it.",
+        description="Ephemeral sessions only. OnFailure: an attempt that failed for a passing reason, or was evicted, "
+        "is followed by another. Never: one attempt at most, whatever happens to it.",
     )
     backoff_limit: int = Field(
         3,
         ge=0,
         le=100,
-        description="How many failed attempts are retried. Evictions and lost nodes are not failures and do not count.",
+        description="How many failed attempts are retried. Evictions and lost nodes are not failures and do not count. "
+        "For a Hybrid session in a pod of its own: how many crashes of its container in a row are followed by another "
+        "start; one more, and it stops (Stalled, BackoffLimitExceeded) until a message comes.",
     )
     ttl_seconds_after_finished: int | None = Field(
         None,
         ge=0,
         le=31_536_000,
-        description="Delete the session this many seconds after it finished. Unset: keep it until you delete it.",
+        description="Ephemeral sessions only: delete the session this many seconds after it finished. Unset: keep it "
+        "until you delete it.",
     )
     pod_retention_policy: Literal["Delete", "Retain"] = Field(
         "Delete", description="Whether the pod of a finished session is deleted or kept, for example for its log."
@@ -153,13 +157,25 @@ class AgentSessionSpec(TemplateFields):
             ),
             rule(
                 "self.pattern == 'Hybrid' || "
-                "!(has(self.suspended) || has(self.forkFrom) || has(self.idleTimeoutSeconds))",
-                "`suspended`, `forkFrom` and `idleTimeoutSeconds` must not be set unless the session is Hybrid",
+                "!(has(self.suspended) || has(self.forkFrom) || has(self.idleTimeoutSeconds) "
+                "|| has(self.ttlSecondsAfterIdle))",
+                "`suspended`, `forkFrom`, `idleTimeoutSeconds` and `ttlSecondsAfterIdle` must not be set unless the "
+                "session is Hybrid",
             ),
             rule(
                 f"!has(self.poolRef) || !({' || '.join(f'has(self.{field})' for field in _OF_THE_POOL)})",
                 "a session with `poolRef` shares its host: image, resources, workspace, store, network and placement "
                 "must be set in the pool's AgentTemplate",
+            ),
+            rule(
+                "self.pattern == 'Ephemeral' || !has(self.ttlSecondsAfterFinished)",
+                "`ttlSecondsAfterFinished` must not be set unless the session is Ephemeral: others never finish "
+                "(`ttlSecondsAfterIdle` deletes a Hybrid session that sleeps)",
+            ),
+            rule(
+                "!has(self.poolRef) || !(has(self.priority) || "
+                "has(self.limits) && has(self.limits.startDeadlineSeconds))",
+                "`priority` and `limits.startDeadlineSeconds` must not be set with `poolRef`: no pod is started",
             ),
             *(_stays(field) for field in _IMMUTABLE),
         )
@@ -190,6 +206,11 @@ class AgentSession(ApiModel):
     def key(self) -> tuple[str, str]:
         """Namespace and name."""
         return self.metadata.namespace, self.metadata.name
+
+    @property
+    def has_own_pod(self) -> bool:
+        """Whether the session runs in a pod that is made for it, rather than on a host of a pool."""
+        return self.spec.pool_ref is None
 
     @property
     def lasts(self) -> bool:

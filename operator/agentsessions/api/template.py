@@ -3,16 +3,15 @@
 No field has a schema default here: an absent field means "ask the next level" (session, template, operator).
 """
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
+from agentsessions.api.agent import AgentOptions
 from agentsessions.api.base import (
     ATOMIC,
-    SET,
     ApiModel,
     EnvName,
-    Json,
     Quantity,
     ResourceName,
     cel,
@@ -24,8 +23,9 @@ from agentsessions.api.storage import EgressPeers, LabelValue, LocalReference, S
 KEY_VARIABLES = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN")
 """Variables in which the CLI looks for a key; no agent pod carries one."""
 
+Disruption = Literal["Safe", "AtTurnBoundary", "Never"]
+DEFAULT_DISRUPTION: Disruption = "AtTurnBoundary"
 _RESERVED_LIST = ", ".join(f"'{name}'" for name in KEY_VARIABLES)
-ToolName = Annotated[str, Field(min_length=1, max_length=256)]
 
 
 class EnvVar(ApiModel):
@@ -48,51 +48,6 @@ class Toleration(ApiModel):
     )
     toleration_seconds: int | None = Field(
         None, ge=0, le=2_147_483_647, description="For NoExecute: how long to stay, in seconds; empty is for ever."
-    )
-
-
-class AgentOptions(ApiModel):
-    """What the agent is: model, instructions, tools and their bounds."""
-
-    model: str | None = Field(
-        None,
-        min_length=1,
-        max_length=256,
-        description="Model that the agent runs on, by id or alias (for example claude-sonnet-5-5 or sonnet).",
-    )
-    fallback_model: str | None = Field(
-        None, min_length=1, max_length=256, description="Model to go on with while `model` is overloaded."
-    )
-    system_prompt: str | None = Field(
-        None, max_length=65536, description="Instructions that stand before the conversation."
-    )
-    tools: list[ToolName] | None = Field(
-        None,
-        max_length=128,
-        description="Names of the built-in tools the agent has. Empty list: none. Unset: the SDK's own set.",
-        json_schema_extra=SET,
-    )
-    disallowed_tools: list[ToolName] | None = Field(
-        None,
-        max_length=128,
-        description="Tools, or tool patterns such as Bash(rm *), that are always refused.",
-        json_schema_extra=SET,
-    )
-    permission_mode: Literal["default", "acceptEdits", "plan", "bypassPermissions", "dontAsk"] | None = Field(
-        None,
-        description="What happens when a tool would ask for permission. Nobody is there to be asked: "
-        "bypassPermissions (the default, inside the pod's limits) allows, dontAsk refuses.",
-    )
-    max_turns: int | None = Field(
-        None, ge=1, le=100_000, description="Greatest number of model turns for one prompt, as the SDK counts them."
-    )
-    effort: Literal["low", "medium", "high", "max"] | None = Field(
-        None, description="How much the model thinks before it answers."
-    )
-    output_schema: Json | None = Field(
-        None,
-        description="JSON Schema that the final answer must follow; the answer is in `status.result.structured`.",
-        json_schema_extra={"type": "object", "x-kubernetes-preserve-unknown-fields": True},
     )
 
 
@@ -180,17 +135,49 @@ class Limits(ApiModel):
         description="Wall-clock seconds after which the session is stopped, counted from when a node first took its "
         "pod; retries and the pull of the image are included. Built-in default: 3600. Ephemeral sessions only.",
     )
+    turn_deadline_seconds: int | None = Field(
+        None,
+        ge=1,
+        le=31_536_000,
+        description="LongRunning and Hybrid sessions only: wall-clock seconds that the answer to one message may take. "
+        "A turn that takes longer is interrupted, its client is told, and the next message goes on. Unset: no bound.",
+    )
+    max_session_turns: int | None = Field(
+        None,
+        ge=1,
+        le=10_000_000,
+        description="LongRunning and Hybrid sessions only: greatest number of model turns in the session's whole life. "
+        "It is looked at between messages, so the last one may go beyond it, by `agent.maxTurns` at most. Then the "
+        "session is Stalled (TurnLimitReached) and refuses messages until this is raised. Unset: no bound.",
+    )
+    max_age_seconds: int | None = Field(
+        None,
+        ge=1,
+        le=315_360_000,
+        description="LongRunning and Hybrid sessions only: age from which on the session takes no more messages. A "
+        "turn that runs is finished; then the session is Stalled (AgeLimitReached) until this is raised. Unset: no "
+        "bound.",
+    )
+    start_deadline_seconds: int | None = Field(
+        None,
+        ge=1,
+        le=31_536_000,
+        description="Seconds that a pod of the session's own may take to start: to find a node, a volume, its image. "
+        "After that an Ephemeral session fails, and a Hybrid one gives its pod up until the next message, with the "
+        "reason StartDeadlineExceeded and what the pod was waiting for. Unset: it waits as long as it takes.",
+    )
     recycle_memory: Quantity | None = Field(
         None,
-        description="LongRunning sessions only: replace the agent's process at the end of a turn once it and its "
-        "children hold this much memory; the conversation goes on in the new one. Unset: the pool's "
-        "`perSessionMemory`.",
+        description="LongRunning and Hybrid sessions only: replace the agent's process at the end of a turn once it "
+        "and its children hold this much memory; the conversation goes on in the new one. Unset: the pool's "
+        "`perSessionMemory`, if there is a pool.",
     )
     recycle_age_seconds: int | None = Field(
         None,
         ge=1,
         le=31_536_000,
-        description="LongRunning sessions only: replace the agent's process at the end of a turn once it is so old.",
+        description="LongRunning and Hybrid sessions only: replace the agent's process at the end of a turn once it is "
+        "so old.",
     )
 
 
@@ -227,6 +214,16 @@ class TemplateFields(ApiModel):
         description="Hybrid sessions only: how long after its last turn a session falls asleep. Open streams, running "
         "turns and background work keep it awake. Built-in default: 900.",
     )
+    ttl_seconds_after_idle: int | None = Field(
+        None,
+        ge=0,
+        le=31_536_000,
+        description="Hybrid sessions only: delete the session once it has slept for this many seconds without a "
+        "message; one that nobody ever woke counts from its creation. `sessionStore.onDelete` says what becomes of its "
+        "conversation. One that is suspended, or that cannot wake (Stalled), is kept, and has its whole time when that "
+        "ends. 0: keep it until you delete it, as without a value.",
+        json_schema_extra=cel(rule("self == 0 || self >= 5", "must be 0, for a session that is kept, or at least 5")),
+    )
     limits: Limits | None = Field(None, description="Bounds on the session as a whole.")
     content_logging: Literal["Omit", "Include"] | None = Field(
         None, description="Whether the pod's log shows what the agent says and passes to tools. Built-in default: Omit."
@@ -257,7 +254,22 @@ class TemplateFields(ApiModel):
     tolerations: list[Toleration] | None = Field(
         None, max_length=32, description="Taints that the pod tolerates.", json_schema_extra=ATOMIC
     )
+    priority: int | None = Field(
+        None,
+        ge=-1_000_000,
+        le=1_000_000,
+        description="Who comes first when sessions of the namespace wait for a place to start in (reason Queued): the "
+        "higher number, among equals who waits longer. Not the pod's priority, see `priorityClassName`. Default: 0.",
+    )
     priority_class_name: ResourceName | None = Field(None, description="PriorityClass of the pod.")
+    disruption: Disruption | None = Field(
+        None,
+        description="What node drains, autoscalers and the like may do to the pod. Safe: evict it at any time; a "
+        "running turn is interrupted at once. AtTurnBoundary: evict it; a running turn may end within "
+        "`terminationGracePeriodSeconds` (a pool's `drainSeconds`), and is interrupted 20 seconds before that is over. "
+        "Never: not evict it; nothing protects from a node that is lost or short of memory or disk. A change holds for "
+        "pods that run, too. Built-in default: AtTurnBoundary.",
+    )
     termination_grace_period_seconds: int | None = Field(
         None, ge=0, le=86_400, description="Seconds between the request to stop and the kill. Built-in default: 30."
     )

@@ -72,7 +72,8 @@ def _environment(settings: Settings, config: OperatorConfig, grace: int) -> list
         "AGENTSESSIONS_SESSION_DIR": SESSION_DIR,
         "AGENTSESSIONS_STATE_DIR": STATE_DIR,
         "AGENTSESSIONS_PUBLIC_KEYS": config.gateway.public_keys,
-        "AGENTSESSIONS_GRACE_SECONDS": str(grace),
+        # What is safe to evict is not worth the wait for its turn.
+        "AGENTSESSIONS_GRACE_SECONDS": "0" if settings.disruption == "Safe" else str(grace),
         **cli_variables(settings),
     }
     own = pod_variables()

@@ -4,6 +4,7 @@ from agentsessions.api.base import Json
 from agentsessions.api.config import OperatorConfig
 from agentsessions.api.host import HostDocument
 from agentsessions.api.names import (
+    ANNOTATION_IMAGE,
     ANNOTATION_TEMPLATE_HASH,
     LABEL_ATTEMPT,
     LABEL_HOST,
@@ -13,6 +14,7 @@ from agentsessions.api.names import (
     pod_name,
 )
 from agentsessions.api.session import AgentSession
+from agentsessions.builders.disruption import disruption_annotations, disruption_labels
 from agentsessions.builders.hosting import host_container, host_files, host_volumes
 from agentsessions.builders.meta import child_metadata
 from agentsessions.builders.pod import isolation, placement
@@ -64,8 +66,11 @@ def own_host_pod(
     """Return the pod. Its container is started again where it is when it dies: the disk is still there then."""
     metadata = child_metadata(session, own_host_name(session, wake))
     metadata["labels"] |= {LABEL_ATTEMPT: str(wake), LABEL_HOST: "session", LABEL_NETWORK_POLICY: policy_label}
-    metadata["annotations"] = {ANNOTATION_TEMPLATE_HASH: settings.hash}
-    grace = settings.fields.termination_grace_period_seconds or 30
+    metadata["labels"] |= disruption_labels(settings.disruption)
+    metadata["annotations"] = {ANNOTATION_TEMPLATE_HASH: settings.hash, ANNOTATION_IMAGE: settings.fields.image or ""}
+    metadata["annotations"] |= disruption_annotations(settings.disruption)
+    grace = settings.fields.termination_grace_period_seconds
+    grace = 30 if grace is None else grace  # 0 is a choice
     volumes = host_volumes(settings, secret)
     if settings.storage is not None:
         volumes.append({"name": "data", "persistentVolumeClaim": {"claimName": claim_name(session)}})

@@ -15,6 +15,7 @@ from agentsessions.api.names import (
 )
 from agentsessions.api.session import AgentSession
 from agentsessions.builders.contract import USER_ID
+from agentsessions.builders.disruption import disruption_annotations, disruption_labels
 from agentsessions.builders.environment import environment
 from agentsessions.builders.meta import child_metadata
 from agentsessions.builders.resources import resource_requirements
@@ -37,7 +38,8 @@ def session_pod(
     """Return the pod; `secret` is the attempt's Secret, `deadline` the time left to the session."""
     metadata = child_metadata(session, pod_name(session.metadata.name, session.metadata.uid, attempt))
     metadata["labels"] |= {LABEL_ATTEMPT: str(attempt), LABEL_NETWORK_POLICY: policy_label}
-    metadata["annotations"] = {ANNOTATION_TEMPLATE_HASH: settings.hash}
+    metadata["labels"] |= disruption_labels(settings.disruption)
+    metadata["annotations"] = {ANNOTATION_TEMPLATE_HASH: settings.hash} | disruption_annotations(settings.disruption)
     spec = isolation(settings) | placement(settings, node_loss_seconds)
     spec |= {
         "restartPolicy": "Never",

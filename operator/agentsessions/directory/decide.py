@@ -5,16 +5,16 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from agentsessions.directory import entry, metrics
+from agentsessions.directory import metrics
 from agentsessions.directory.access import Access
 from agentsessions.directory.config import DirectoryConfig
+from agentsessions.directory.entry import Entry, address
 from agentsessions.directory.holding import Hall
 from agentsessions.directory.identity import Identities, User, protocols
 from agentsessions.directory.paths import CookbookPool, Target, cookbook_pool, parse
 from agentsessions.directory.refusals import REFUSALS, Decision, nothing, refusal, refused
 from agentsessions.directory.tickets import Ticket, Tickets
 from agentsessions.directory.whereabouts import Place, Whereabouts
-from agentsessions.hosts.tokens import Signer
 
 POOL_HEADER = "x-agentsessions-pool"
 PROGRESS_HEADER = "x-agentsessions-progress"
@@ -30,7 +30,7 @@ class Decider:
     identities: Identities
     access: Access
     whereabouts: Whereabouts
-    signer: Signer
+    entry: Entry
     tickets: Tickets = field(default_factory=lambda: Tickets(0))
     _hall: Hall = field(init=False)
 
@@ -60,9 +60,9 @@ class Decider:
         if place is None and self._tells(target, headers):
             return await self._relayed(method, target, user)
         if place is None:
-            with self._hall.seat(target):
-                place = await self._hall.wait(target, user)
-        return self._allowed(target, place, headers)
+            with self._hall.seat(target) as seat:
+                place = await self._hall.wait(target, user, seat)
+        return await self._allowed(target, place, headers)
 
     def _cookbook(self, headers: Mapping[str, str]) -> CookbookPool | None:
         """Return the pool for a path without a namespace: as the client says, else by the name it calls us."""
@@ -88,12 +88,12 @@ class Decider:
         out = {"x-agentsessions-token": word, "x-dst": self.tickets.address, "x-agentsessions-session": session_id}
         return Decision(200, out, outcome="relayed")
 
-    def _allowed(self, target: Target, place: Place, headers: Mapping[str, str]) -> Decision:
+    async def _allowed(self, target: Target, place: Place, headers: Mapping[str, str]) -> Decision:
         """Return where Envoy is to send the request, and the token that opens the door there."""
-        token = entry.token(self.signer, target, place)
+        token = await self.entry.token(target, place)
         out = {
             "x-agentsessions-token": token,
-            "x-dst": entry.address(place),
+            "x-dst": address(place),
             "x-agentsessions-session": place.session_id,
         }
         if target.prefix:

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 import aiohttp
@@ -129,7 +130,12 @@ def _broken(body: _Body) -> Decision:
 
 
 async def _refused(answer: aiohttp.ClientResponse) -> Decision:
-    """Return what the host says, in its own words."""
+    """Return what the host says, in its own words.
+
+    That it does not take our token is nothing that a client could mend.
+    """
+    if answer.status == HTTPStatus.UNAUTHORIZED:
+        return later("session-not-ready", "The session's host does not take the gateway's token yet.")
     try:
         body: Any = json.loads(await answer.content.read(_MOST_PROBLEM))
     except (ValueError, aiohttp.ClientError, OSError):

@@ -22,10 +22,14 @@ class Late(Exception):
 
 @dataclass
 class Seat:
-    """The right of one request to wait; as a context manager it is given back at the end."""
+    """The right of one request to wait; as a context manager it is given back at the end.
+
+    `since` is when its session had last slept as the wait began.
+    """
 
     waiting: Counter[str]
     key: str
+    since: str | None = None
     taken: bool = True
 
     def leave(self) -> None:
@@ -61,13 +65,13 @@ class Hall:
             raise Late
         self._waiting[key] += 1
         metrics.held.inc()
-        return Seat(self._waiting, key)
+        return Seat(self._waiting, key, self.whereabouts.slept(target))
 
-    async def wait(self, target: Target, user: User) -> Place:
+    async def wait(self, target: Target, user: User, seat: Seat) -> Place:
         """Look again at every change, until the session is there; raises Late, and whatever `find` raises."""
         until = asyncio.get_running_loop().time() + self.config.hold_seconds
         while (left := until - asyncio.get_running_loop().time()) > 0:
             await self.whereabouts.world.change(min(left, _LOOK_SECONDS))
-            if (place := await self.whereabouts.find(target, user)) is not None:
+            if (place := await self.whereabouts.find(target, user, seat.since)) is not None:
                 return place
         raise Late

@@ -6,7 +6,6 @@ import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-import aiohttp
 import kopf
 from aiohttp import web
 
@@ -16,6 +15,7 @@ from agentsessions.directory.access import Access
 from agentsessions.directory.config import BadConfiguration, DirectoryConfig, load
 from agentsessions.directory.decide import Decider
 from agentsessions.directory.delivery import host_client
+from agentsessions.directory.entry import ClockReader, Entry
 from agentsessions.directory.identity import Identities
 from agentsessions.directory.relay import Relay
 from agentsessions.directory.server import questions, status
@@ -24,8 +24,9 @@ from agentsessions.directory.waking import Waker
 from agentsessions.directory.watches import registry, settings
 from agentsessions.directory.whereabouts import Whereabouts
 from agentsessions.directory.world import World
-from agentsessions.hosts.client import HostAddress, HostClient
-from agentsessions.hosts.keys import BadKey, load_keys
+from agentsessions.hosts.client import HostAddress, HostClient, connections
+from agentsessions.hosts.clocks import HostClocks
+from agentsessions.hosts.keys import BadKey, KeyRing, load_keys
 from agentsessions.hosts.streams import HostStreams
 from agentsessions.hosts.tokens import Signer
 from agentsessions.kube.client import Kube
@@ -39,30 +40,33 @@ def run_directory(path: Path, port: int, status_port: int) -> int:
     """Run the directory; return its exit code: 0 when told to stop, 2 for a bad configuration."""
     try:
         config = load(path)
-        signer = Signer(load_keys(Path(config.key_directory)))
+        keys = load_keys(Path(config.key_directory))
     except (BadConfiguration, BadKey) as error:
         print(f"agentsessions: {error}", file=sys.stderr)
         return 2
     logs.configure(config.log_level)
-    return asyncio.run(_main(config, signer, port, status_port))
+    return asyncio.run(_main(config, keys, port, status_port))
 
 
-async def _main(config: DirectoryConfig, signer: Signer, port: int, status_port: int) -> int:
+async def _main(config: DirectoryConfig, keys: KeyRing, port: int, status_port: int) -> int:
     stop, ready = asyncio.Event(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
         kube = await Kube.connect()
         stack.push_async_callback(kube.close)
-        http = await stack.enter_async_context(aiohttp.ClientSession())
+        signer = Signer(keys, HostClocks(lambda: kube.time().timestamp()))
+        http = await stack.enter_async_context(connections())
         streams = HostStreams(HostClient(http, signer), Scope.WATCH)
         stack.push_async_callback(streams.close)
         world = World()
-        whereabouts = Whereabouts(kube, world, streams, Waker(kube))
+        whereabouts = Whereabouts(kube, world, streams, Waker(kube, kube.time))
         tickets = Tickets(config.max_held)
-        relay = Relay(whereabouts, signer, tickets, await stack.enter_async_context(host_client()))
+        hosts = await stack.enter_async_context(host_client())
+        entry = Entry(signer, ClockReader(hosts, signer.clocks).ask)
+        relay = Relay(whereabouts, entry, tickets, hosts)
         tickets.address = await open_relay(stack, relay)
-        decider = Decider(config, Identities(kube, config), Access(kube, config), whereabouts, signer, tickets)
+        decider = Decider(config, Identities(kube, config), Access(kube, config), whereabouts, entry, tickets)
         await _listen(stack, questions(decider), "127.0.0.1", port)
         await _listen(stack, status(ready.is_set), "0.0.0.0", status_port)
         watching = asyncio.create_task(_watch(world, streams, config, stop))

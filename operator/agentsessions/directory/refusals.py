@@ -3,10 +3,11 @@
 from dataclasses import dataclass, field
 
 from agentsessions.api.base import Json
+from agentsessions.api.bounds import PROBLEMS, explain
 from agentsessions.api.host import problem
 from agentsessions.directory.holding import Late
 from agentsessions.directory.paths import NOT_FOUND, PathProblem
-from agentsessions.directory.whereabouts import Asleep, NotThere, Over, Stuck, Suspended
+from agentsessions.directory.whereabouts import Asleep, NotThere, Over, Spent, Stuck, Suspended
 from agentsessions.kube.errors import KubeError
 
 
@@ -20,7 +21,7 @@ class Decision:
     outcome: str = "allowed"
 
 
-REFUSALS = (PathProblem, NotThere, Over, Suspended, Asleep, Stuck, Late, KubeError)
+REFUSALS = (PathProblem, NotThere, Over, Suspended, Spent, Asleep, Stuck, Late, KubeError)
 """What `refusal` has words for."""
 
 _WORDS = {
@@ -37,7 +38,9 @@ def refusal(error: Exception) -> Decision:
     if isinstance(error, NotThere):
         return nothing("not-found")
     if isinstance(error, Stuck):
-        return later("session-stalled", f"The session cannot go on ({error}): see its status.", seconds=30)
+        return later("session-stalled", f"The session cannot go on ({error}): see its status.", seconds=error.seconds)
+    if isinstance(error, Spent):
+        return refused(409, PROBLEMS[error.limit], explain(error.limit))
     if isinstance(error, Late):
         return later("session-not-ready", "The session is on its way to a host.", seconds=2)
     if words := _WORDS.get(type(error)):

@@ -14,14 +14,14 @@ from aiohttp import web
 
 from agentsessions.api.base import Json
 from agentsessions.api.host import TOKEN_HEADER
-from agentsessions.directory import entry, metrics
+from agentsessions.directory import metrics
 from agentsessions.directory.delivery import MAX_BODY, Undelivered, deliver, too_large
+from agentsessions.directory.entry import Entry, address
 from agentsessions.directory.holding import Late
 from agentsessions.directory.line import HEARTBEAT_SECONDS, Line
 from agentsessions.directory.refusals import REFUSALS, Decision, later, refusal
 from agentsessions.directory.tickets import Ticket, Tickets
 from agentsessions.directory.whereabouts import Place, Standing, Whereabouts
-from agentsessions.hosts.tokens import Signer
 
 _SAID = {"X-Agentsessions-Session": "session", "X-Agentsessions-Last-Turn": "lastTurn"}
 """Headers of a host's stream that come too late to be ours, and the field of the last `progress` that says the same."""
@@ -32,7 +32,7 @@ class Relay:
     """Carries streams that were led here."""
 
     whereabouts: Whereabouts
-    signer: Signer
+    entry: Entry
     tickets: Tickets
     http: aiohttp.ClientSession
     heartbeat: float = HEARTBEAT_SECONDS
@@ -88,7 +88,8 @@ class Relay:
             if (now := self.whereabouts.standing(ticket.target)) != said:
                 await line.say("progress", now._asdict())
                 said = now
-            if (place := await self.whereabouts.find(ticket.target, ticket.user)) is not None:
+            place = await self.whereabouts.find(ticket.target, ticket.user, ticket.seat.since)
+            if place is not None:
                 return place
             if (left := ticket.until - clock()) <= 0:
                 raise Late
@@ -96,8 +97,8 @@ class Relay:
 
     async def _relayed(self, line: Line, ticket: Ticket, place: Place) -> str:
         """Send the request to the host and its stream to the client; raises Undelivered."""
-        token = entry.token(self.signer, ticket.target, place)
-        answer = await line.attend(deliver(self.http, line.request, entry.address(place), token))
+        token = await line.attend(self.entry.token(ticket.target, place))
+        answer = await line.attend(deliver(self.http, line.request, address(place), token))
         async with answer:
             await line.say("progress", _there(answer.headers))
             try:

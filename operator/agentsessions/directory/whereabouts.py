@@ -1,9 +1,11 @@
 """Where a session is: from the watches, live where they have nothing yet; None while it is not to be had."""
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import UUID, uuid5
 
+from agentsessions.api.bounds import Limit
 from agentsessions.api.host import Scope
 from agentsessions.directory.identity import User
 from agentsessions.directory.paths import Kind, Target
@@ -13,6 +15,7 @@ from agentsessions.hosts.streams import HostStreams
 from agentsessions.kube.client import Kube
 from agentsessions.kube.paths import PODS, POOLS, SESSIONS
 from agentsessions.policies.placement import rank
+from agentsessions.policies.restart import is_paused
 
 
 class NotThere(Exception):
@@ -27,12 +30,27 @@ class Suspended(Exception):
     """Somebody has suspended the session; it takes no messages until that is undone."""
 
 
+class Spent(Exception):
+    """The session has reached a bound; it takes no messages until that is raised."""
+
+    def __init__(self, limit: Limit) -> None:
+        super().__init__(limit)
+        self.limit = limit
+
+
 class Asleep(Exception):
     """The session sleeps, and what is asked of it is no reason to wake it."""
 
 
 class Stuck(Exception):
-    """The session cannot go on until somebody mends something; the text is the reason in a word."""
+    """The session cannot go on until somebody mends something; the text is the reason in a word.
+
+    `seconds` is when it may be worth to ask again.
+    """
+
+    def __init__(self, reason: str, seconds: int = 30) -> None:
+        super().__init__(reason)
+        self.seconds = seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +98,23 @@ class Whereabouts:
             raise NotThere
         return known
 
-    async def find(self, target: Target, user: User) -> Place | None:
+    async def find(self, target: Target, user: User, since: str | None = None) -> Place | None:
         """Return where the session is now, or None while it is on its way; one that sleeps is woken.
 
-        Raises NotThere, Over, Suspended, Asleep, Stuck.
+        `since` is what `slept` said when the request began to wait: to a wake that was in vain from then on it gets the
+        reason, and does not ask for another. Raises NotThere, Over, Suspended, Spent, Asleep, Stuck.
         """
         known = await self.identify(target)
         if isinstance(known, PoolView):
             return self._implicit(target, known, user)
+        if known.is_given_up and since is not None and known.suspended != since:
+            raise Stuck(known.reason)
         return await self._named(target, known)
+
+    def slept(self, target: Target) -> str | None:
+        """Return when the session last fell asleep or gave up, in its status' words; None if it is not known."""
+        session = self.world.sessions.get((target.namespace, target.name)) if target.kind is Kind.NAMED else None
+        return session.suspended if session is not None else None
 
     async def session_id(self, target: Target, user: User) -> str:
         """Return the id of what the request names, wherever it is; raises NotThere."""
@@ -111,9 +137,12 @@ class Whereabouts:
             raise Over
         if session.is_suspended:
             raise Suspended
-        if session.is_asleep or (session.is_given_up and target.wakes):
+        if session.is_spent and target.wakes:
+            raise Spent(Limit(session.reason))
+        if session.is_asleep or session.is_spent or (session.is_given_up and target.wakes):
             if not target.wakes:
                 raise Asleep
+            self._require_time(session)
             await self.waker.wake((target.namespace, target.name), session)
             return None
         if session.stalled and not session.is_held:
@@ -123,6 +152,12 @@ class Whereabouts:
             return None
         scope = Scope.PORTS if target.port is not None else Scope.SESSION
         return Place(session.uid, pod, scope, target.name)
+
+    def _require_time(self, session: SessionView) -> None:
+        """Raise Stuck as long as a session that was woken in vain too often is not to be tried again."""
+        now = self.waker.clock()
+        if session.is_given_up and session.retry is not None and is_paused(session.retry, now):
+            raise Stuck(session.reason, max(30, math.ceil((session.retry - now).total_seconds())))
 
     async def _pod(self, namespace: str, session: SessionView) -> PodView | None:
         """Return the very pod that status names; one of the same name may be another's."""

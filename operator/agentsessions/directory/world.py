@@ -5,18 +5,19 @@ the pod itself refuses what is not its own, so an entry that is out of date cost
 
 import asyncio
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import NamedTuple, TypeVar
 
 from agentsessions.api.base import Json
-from agentsessions.api.conditions import WOKEN_IN_VAIN
+from agentsessions.api.conditions import HELD, LIMITED, WOKEN_IN_VAIN
 from agentsessions.api.names import LABEL_POOL_UID
-from agentsessions.policies.facts import pod_facts
+from agentsessions.policies.facts import parse_time, pod_facts
 from agentsessions.policies.hosts import host_facts
+from agentsessions.waiting import within
 
 Key = tuple[str, str]
 K = TypeVar("K")
 V = TypeVar("V")
-_HELD = frozenset({"Running", "CLIFailed"})
 
 
 class SessionView(NamedTuple):
@@ -34,6 +35,8 @@ class SessionView(NamedTuple):
     answered: str = ""
     message: str = ""
     deleting: bool = False
+    suspended: str = ""
+    retry: datetime | None = None
 
     @property
     def is_asleep(self) -> bool:
@@ -46,6 +49,11 @@ class SessionView(NamedTuple):
         return self.stalled and not self.pod and self.reason in WOKEN_IN_VAIN
 
     @property
+    def is_spent(self) -> bool:
+        """Whether it has reached a bound and sleeps: to wake it would be in vain."""
+        return self.reason in LIMITED and not self.pod
+
+    @property
     def is_suspended(self) -> bool:
         """Whether somebody has suspended it, so that no message is taken."""
         return self.reason == "Suspended"
@@ -53,7 +61,7 @@ class SessionView(NamedTuple):
     @property
     def is_held(self) -> bool:
         """Whether its host has it, as far as status says."""
-        return self.reason in _HELD
+        return self.reason in HELD
 
 
 class PoolView(NamedTuple):
@@ -93,6 +101,8 @@ def session_view(body: Json) -> SessionView:
         answered=status.get("answeredRequestTime", ""),
         message=conditions.get("Ready", {}).get("message", ""),
         deleting="deletionTimestamp" in body["metadata"],
+        suspended=status.get("suspendTime", ""),
+        retry=parse_time(status.get("retryTime")),
     )
 
 
@@ -140,10 +150,7 @@ class World:
 
     async def change(self, seconds: float) -> None:
         """Wait until something changes, for so long at most."""
-        try:
-            await asyncio.wait_for(self._news.wait(), seconds)
-        except TimeoutError:
-            return
+        await within(seconds, self._news.wait())
 
     def _wake(self) -> None:
         self._news.set()

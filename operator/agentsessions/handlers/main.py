@@ -5,23 +5,22 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from uuid import uuid4
 
-import aiohttp
 import kopf
 
 from agentsessions import logs, metrics
 from agentsessions.api.config import OperatorConfig
 from agentsessions.handlers import poolwatches
 from agentsessions.handlers.configuration import BadConfiguration, load
+from agentsessions.handlers.looplag import measure_lag
 from agentsessions.handlers.server import Health, serve
 from agentsessions.handlers.watches import Watches, registry, settings
-from agentsessions.hosts.client import HostClient
+from agentsessions.hosts.client import HostClient, connections
+from agentsessions.hosts.clocks import HostClocks
 from agentsessions.hosts.embeddedstore import ensure_password
 from agentsessions.hosts.keys import BadKey, KeyRing, ensure_keys
 from agentsessions.hosts.streams import HostStreams
@@ -29,7 +28,9 @@ from agentsessions.hosts.tokens import Signer
 from agentsessions.kube.client import Kube
 from agentsessions.kube.errors import KubeError, NotFound
 from agentsessions.kube.lease import Leadership
+from agentsessions.kube.pace import Pace
 from agentsessions.kube.paths import POOLS, SESSIONS, TEMPLATES
+from agentsessions.reconcile.admission import Admission
 from agentsessions.reconcile.audit import Auditor
 from agentsessions.reconcile.catalog import Catalog
 from agentsessions.reconcile.longrunning.driver import LongRunning
@@ -39,6 +40,7 @@ from agentsessions.reconcile.observe import DeletedPods
 from agentsessions.reconcile.pools.loop import PoolReconciler
 from agentsessions.reconcile.queue import SessionQueue
 from agentsessions.reconcile.sweep import sweep
+from agentsessions.waiting import within
 
 _AUDIT_SECONDS = 30.0
 _CRD_SECONDS = 5.0
@@ -46,6 +48,7 @@ _SWEEP_SECONDS = 600.0
 _POOL_WORKERS = 4
 _FOLLOW_SECONDS = 5.0
 _LEFTOVER_SECONDS = 60.0
+_TENANT_SECONDS = 15.0
 _DRAIN_SECONDS = 10.0
 _STOP_SECONDS = 10.0
 
@@ -68,6 +71,7 @@ async def _main(config: OperatorConfig, port: int) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     kube = await Kube.connect()
+    kube.pace = Pace(config.kubernetes_api.qps, config.kubernetes_api.burst)
     auditor = Auditor(kube, config.watch_namespaces)
     health = Health(alive=lambda: not auditor.is_stale())
     try:
@@ -78,9 +82,11 @@ async def _main(config: OperatorConfig, port: int) -> int:
             file=sys.stderr,
         )
         return 2
+    lag = asyncio.create_task(measure_lag(), name="lag")
     try:
         return await _run(config, kube, auditor, health, stop)
     finally:
+        lag.cancel()
         await server.cleanup()
         await kube.close()
 
@@ -91,11 +97,11 @@ async def _run(config: OperatorConfig, kube: Kube, auditor: Auditor, health: Hea
     keys = await _keys(kube, config, stop)
     if keys is None:
         return 0
-    async with aiohttp.ClientSession() as http:
+    async with connections() as http:
         config = config.model_copy(
             update={"gateway": config.gateway.model_copy(update={"public_keys": keys.public_keys})}
         )
-        client = HostClient(http, Signer(keys))
+        client = HostClient(http, Signer(keys, HostClocks(lambda: kube.time().timestamp())))
         lasting = LongRunning(kube, config, client, HostStreams(client))
         try:
             return await _lead(config, kube, auditor, health, stop, lasting)
@@ -110,7 +116,7 @@ async def _lead(
     if not config.leader_election.enabled:
         metrics.leading.set(1)
         return await _work(config, kube, auditor, health, stop, lasting, [])
-    leadership = Leadership(kube, config.leader_election, f"{_name()}_{uuid4()}")
+    leadership = Leadership(kube, config.leader_election, _identity())
     health.ready = True  # to stand by is to be ready: what is asked for is a replica that could lead
     if not await leadership.acquire(stop):
         return 0
@@ -132,21 +138,24 @@ async def _work(
     others: list[asyncio.Task[None]],
 ) -> int:
     """Run everything there is to run; `others` run beside it, and their end is the end of all."""
-    deleted, catalog = DeletedPods(), Catalog()
-    reconciler = Reconciler(kube, config, deleted, _name(), _now, lasting)
+    deleted, catalog, admission = DeletedPods(), Catalog(), Admission(config.admission)
+    reconciler = Reconciler(kube, config, deleted, _name(), kube.time, lasting, admission)
     queue = SessionQueue(reconciler.reconcile, config.concurrency)
-    lasting.queue = queue
-    watches = Watches(queue, catalog, auditor, deleted, lasting.occupancy)
-    pool_queue = SessionQueue(PoolReconciler(kube, config, lasting, _now).reconcile, _POOL_WORKERS, is_main=False)
+    lasting.queue, lasting.admission, admission.call = queue, admission, queue.add
+    watches = Watches(queue, catalog, auditor, deleted, lasting.occupancy, admission)
+    pool_queue = SessionQueue(
+        PoolReconciler(kube, config, lasting, kube.time, _name()).reconcile, _POOL_WORKERS, is_main=False
+    )
     pools = poolwatches.PoolWatches(pool_queue, watches)
     namespaces = config.watch_namespaces
     tasks = [
         *others,
         asyncio.create_task(_watch(watches, pools, config, stop), name="watches"),
-        asyncio.create_task(queue.run(), name="workers"),
+        asyncio.create_task(_run_workers(queue, admission, kube, namespaces), name="workers"),
         asyncio.create_task(pool_queue.run(), name="pool workers"),
         asyncio.create_task(_chore(_AUDIT_SECONDS, lambda: _audit(auditor, health)), name="audit"),
-        asyncio.create_task(_chore(_SWEEP_SECONDS, lambda: sweep(kube, config.watch_namespaces, _now())), name="sweep"),
+        asyncio.create_task(_chore(_SWEEP_SECONDS, lambda: sweep(kube, namespaces, kube.time())), name="sweep"),
+        asyncio.create_task(_chore(_TENANT_SECONDS, lambda: admission.learn_tenants(kube)), name="tenants"),
         asyncio.create_task(_chore(_FOLLOW_SECONDS, lambda: follow_hosts(lasting, namespaces)), name="hosts"),
         asyncio.create_task(_chore(_LEFTOVER_SECONDS, lambda: clear_leftovers(lasting)), name="leftovers"),
     ]
@@ -165,8 +174,7 @@ async def _stop(tasks: list[asyncio.Task[None]]) -> int:
         logs.warning("a part of the operator died", part=task.get_name(), error=repr(task.exception()))
     for task in tasks:
         task.cancel()
-    with suppress(asyncio.TimeoutError):
-        await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), _STOP_SECONDS)
+    await within(_STOP_SECONDS, asyncio.gather(*tasks, return_exceptions=True))
     logs.info("stopped")
     return 1 if dead else 0
 
@@ -183,8 +191,7 @@ async def _await_crds(kube: Kube, config: OperatorConfig, stop: asyncio.Event) -
             logs.warning("the CRDs of agentsessions.dev are not installed: waiting for them")
         except KubeError as error:
             logs.warning("waiting for the API server", error=str(error))
-        with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(stop.wait(), _CRD_SECONDS)
+        await within(_CRD_SECONDS, stop.wait())
 
 
 async def _keys(kube: Kube, config: OperatorConfig, stop: asyncio.Event) -> KeyRing | None:
@@ -195,8 +202,7 @@ async def _keys(kube: Kube, config: OperatorConfig, stop: asyncio.Event) -> KeyR
             return await ensure_keys(kube, config.signing_key)
         except (KubeError, BadKey) as error:
             logs.warning("waiting for the signing key", error=str(error))
-        with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(stop.wait(), _CRD_SECONDS)
+        await within(_CRD_SECONDS, stop.wait())
     return None
 
 
@@ -205,13 +211,18 @@ def _name() -> str:
     return os.environ.get("POD_NAME", socket.gethostname())
 
 
+def _identity() -> str:
+    """Return what this process is called in an election; outside of a pod no other process is a life of the same."""
+    return f"{os.environ.get('POD_NAME') or uuid4()}_{uuid4()}"
+
+
 async def _told(stop: asyncio.Event) -> None:
     """Return when the operator is told to stop."""
     await stop.wait()
 
 
 async def _watch(watches: Watches, pools: poolwatches.PoolWatches, config: OperatorConfig, stop: asyncio.Event) -> None:
-    """Run kopf's watches; `standalone`, since that one replica works is for the Lease, or the Deployment, to see to."""
+    """Run kopf's watches; `standalone`, since that one replica works is for the Lease to see to."""
     namespaces = config.watch_namespaces
     handlers = registry(watches)
     poolwatches.register(handlers, pools)
@@ -224,6 +235,18 @@ async def _watch(watches: Watches, pools: poolwatches.PoolWatches, config: Opera
         stop_flag=stop,
     )
     stop.set()  # kopf takes over the signal handlers, so that its return is how a signal is heard
+
+
+async def _run_workers(queue: SessionQueue, admission: Admission, kube: Kube, namespaces: Sequence[str]) -> None:
+    """Work, once it is known who has a pod already: else the first sessions would find every place free."""
+    while True:
+        try:
+            await admission.fill(kube, namespaces)
+            break
+        except KubeError as error:
+            logs.warning("waiting for the API server", error=str(error))
+        await asyncio.sleep(_CRD_SECONDS)
+    await queue.run()
 
 
 async def _chore(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
@@ -240,8 +263,3 @@ async def _audit(auditor: Auditor, health: Health) -> None:
     """Audit the watches; having had an answer is what makes the operator ready."""
     await auditor.audit()
     health.ready = True
-
-
-def _now() -> datetime:
-    """Return the time in UTC."""
-    return datetime.now(UTC)

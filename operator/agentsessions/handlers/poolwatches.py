@@ -21,6 +21,11 @@ class PoolWatches:
     sessions: Watches
     _templates: dict[Key, str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Have the audit bring what the watches did not."""
+        self.sessions.auditor.pools.missed = lambda body: self.on_pool("DELETED", body)
+        self.sessions.auditor.stateful_sets.missed = self.on_child
+
     def on_pool(self, kind: str | None, body: Json) -> None:
         """A pool was made, changed or deleted."""
         meta = body["metadata"]
@@ -58,12 +63,14 @@ def register(out: kopf.OperatorRegistry, pools: PoolWatches) -> None:
 
     async def pool(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's name
         pools.on_pool(type, dict(body))
+        pools.sessions.auditor.pools.event(type, dict(body))
 
     async def host(body: kopf.Body, **_: Any) -> None:
         pools.on_host(dict(body))
 
-    async def child(body: kopf.Body, **_: Any) -> None:
+    async def child(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002
         pools.on_child(dict(body))
+        pools.sessions.auditor.stateful_sets.event(type, dict(body))
 
     async def template(body: kopf.Body, **_: Any) -> None:
         pools.on_template(dict(body))

@@ -18,8 +18,9 @@ from agentsessions.api.names import (
     MANAGED_BY,
     POLICY_SELECTOR,
 )
+from agentsessions.reconcile.admission import Admission
 from agentsessions.reconcile.audit import Auditor
-from agentsessions.reconcile.catalog import Catalog
+from agentsessions.reconcile.catalog import RESTING, Catalog
 from agentsessions.reconcile.longrunning.occupancy import Occupancy
 from agentsessions.reconcile.observe import DeletedPods
 from agentsessions.reconcile.queue import SessionQueue
@@ -34,23 +35,26 @@ class Watches:
     auditor: Auditor
     deleted: DeletedPods
     occupancy: Occupancy = field(default_factory=Occupancy)
+    admission: Admission = field(default_factory=Admission)
     pools_seen: dict[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Have the audit bring what the watches did not."""
         self.auditor.sessions.missed = lambda body: self.on_session("DELETED", body)
         self.auditor.pods.missed = lambda body: self.on_pod("MISSED", body)
+        self.auditor.templates.missed = self.on_template
+        self.auditor.policies.missed = lambda body: self.on_policy("DELETED", body)
 
     def on_session(self, kind: str | None, body: Json) -> None:
         """A session was made, changed or deleted."""
         meta = body["metadata"]
         key = (meta["namespace"], meta["name"])
-        self.queue.add(
-            key
-        )  # first, since kopf swallows what a handler raises; of a deleted one there may be a namesake
+        # First, since kopf swallows what a handler raises; of a deleted one there may be a namesake.
+        self.queue.add(key, listed=kind is None and _rests(body))
         if kind == "DELETED":
             self.auditor.sessions.gone(meta["uid"])
             self.catalog.drop(key, meta["uid"])
+            self.admission.drop(key, meta["uid"])
             return
         self.auditor.sessions.delivered(body)
         self.occupancy.told(body)
@@ -86,19 +90,29 @@ class Watches:
         if kind == "DELETED":
             del self.pools_seen[pool]
         for key in self.catalog.of_pool(meta["namespace"], meta["name"]):
-            self.queue.add(key)
+            self.queue.add(key, listed=kind is None)
 
-    def on_template(self, body: Json) -> None:
+    def on_template(self, body: Json, *, listed: bool = False) -> None:
         """A template was made, changed or deleted: sessions that have not started may be concerned."""
         meta = body["metadata"]
         for key in self.catalog.unfinished(meta["namespace"], meta["name"]):
-            self.queue.add(key)
+            self.queue.add(key, listed=listed)
 
     def on_policy(self, kind: str | None, body: Json) -> None:
         """A shared policy was changed or deleted: see that it stands."""
         if kind in ("DELETED", "MODIFIED"):
             for key in self.catalog.unfinished(body["metadata"]["namespace"]):
                 self.queue.add(key)
+
+
+def _rests(session: Json) -> bool:
+    """Return whether a session that was listed is finished or asleep, as far as one can see, and nobody wants more."""
+    status, meta = session.get("status", {}), session["metadata"]
+    ready = next((one["reason"] for one in status.get("conditions", []) if one["type"] == "Ready"), "")
+    over = "completionTime" in status or (ready in RESTING and "host" not in status)
+    asked = status.get("lastRequestTime") != status.get("answeredRequestTime")
+    current = status.get("observedGeneration") == meta.get("generation")
+    return over and current and not asked and "deletionTimestamp" not in meta
 
 
 def _session_of(meta: Json) -> str:
@@ -124,14 +138,16 @@ def registry(watches: Watches) -> kopf.OperatorRegistry:
     async def session(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's name
         watches.on_session(type, dict(body))
 
-    async def template(body: kopf.Body, **_: Any) -> None:
-        watches.on_template(dict(body))
+    async def template(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002
+        watches.on_template(dict(body), listed=type is None)
+        watches.auditor.templates.event(type, dict(body))
 
     async def pod(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002
         watches.on_pod(type, dict(body))
 
     async def policy(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002
         watches.on_policy(type, dict(body))
+        watches.auditor.policies.event(type, dict(body))
 
     kopf.on.event(GROUP, VERSION, "agentsessions", registry=out)(session)
     kopf.on.event(GROUP, VERSION, "agenttemplates", registry=out)(template)

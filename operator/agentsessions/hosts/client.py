@@ -4,11 +4,13 @@ import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Literal
 
 import aiohttp
 from pydantic import ValidationError
 
+from agentsessions import logs
 from agentsessions.api.base import Json
 from agentsessions.api.host import PORT, TOKEN_HEADER, Activation, HostSession, HostSnapshot, Scope
 from agentsessions.hosts.errors import Unreachable, error_for
@@ -32,6 +34,11 @@ class HostAddress:
     def url(self) -> str:
         """Base URL of the host."""
         return f"http://[{self.ip}]:{self.port}" if ":" in self.ip else f"http://{self.ip}:{self.port}"
+
+
+def connections() -> aiohttp.ClientSession:
+    """Return the pool for a HostClient, without a bound: each host that is followed holds a connection for good."""
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
 
 
 class HostClient:
@@ -61,9 +68,15 @@ class HostClient:
         except ValidationError as error:
             raise Unreachable(200, "unreadable", "the host's answer is no HostSnapshot") from error
 
-    async def delete(self, host: HostAddress, session_id: str, files: Literal["keep", "delete"]) -> None:
-        """Take a session from the host, with its files or without; one that it does not have is no error."""
-        await self._call("DELETE", host, f"/sessions/{session_id}?files={files}", Scope.HOST)
+    async def delete(
+        self, host: HostAddress, session_id: str, files: Literal["keep", "delete"], *, archive: bool = False
+    ) -> None:
+        """Take a session from the host, with its files or without; one that it does not have is no error.
+
+        `archive` has the workspace archived before its files are deleted; a host that knows no such wish ignores it.
+        """
+        wish = "&archive=true" if archive else ""
+        await self._call("DELETE", host, f"/sessions/{session_id}?files={files}{wish}", Scope.HOST)
 
     async def suspend(self, host: HostAddress, session_id: str, *, patient: bool) -> HostSession:
         """Have a session put away; its host tells when it is. One that is busy is left alone, unless `patient`."""
@@ -73,11 +86,13 @@ class HostClient:
     @asynccontextmanager
     async def events(self, host: HostAddress, scope: Scope) -> AsyncIterator[aiohttp.StreamReader]:
         """Follow what the host has to tell, for as long as the block lasts."""
+        call = self._signer.clocks.call(host.uid)
         headers = self._headers(host, scope, None) | {"Accept": "text/event-stream"}
         try:
             async with self._http.get(
                 f"{host.url}/events", headers=headers, timeout=_STREAM, allow_redirects=False
             ) as answer:
+                call.answered(answer.headers.get("Date"))
                 if answer.status != 200:
                     raise error_for(answer.status, _decode(await answer.read()))
                 yield answer.content
@@ -87,20 +102,30 @@ class HostClient:
     async def _call(
         self, verb: str, host: HostAddress, path: str, scope: Scope, session_id: str | None = None, *, body: Any = None
     ) -> Json:
-        """Make one call and return its answer, or raise what it says."""
-        if verb != "GET" and not self.may_change():
-            raise Unreachable(0, "not-leading", "another replica may lead by now")
-        headers = self._headers(host, scope, session_id)
-        try:
-            async with self._http.request(
-                verb, f"{host.url}{path}", headers=headers, json=body, timeout=_CALL, allow_redirects=False
-            ) as answer:
-                status, text = answer.status, await answer.read()
-        except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            raise Unreachable(0, "no-answer", type(error).__name__) from error
+        """Make one call and return its answer, or raise what it says; once more if its token was not on time."""
+        for is_last in (False, True):
+            call = self._signer.clocks.call(host.uid)
+            headers = self._headers(host, scope, session_id)
+            status, date, text = await self._exchange(verb, f"{host.url}{path}", headers, body)
+            was_off = call.answered(date)
+            if is_last or status != HTTPStatus.UNAUTHORIZED or not was_off:
+                break
+            logs.info("the host's clock is not what it was taken for: the call is made again", host=host.pod)
         if not 200 <= status < 300:
             raise error_for(status, _decode(text))
         return _decode(text)
+
+    async def _exchange(self, verb: str, url: str, headers: dict[str, str], body: Any) -> tuple[int, str | None, bytes]:
+        """Return status, `Date` and body of one exchange."""
+        if verb != "GET" and not self.may_change():
+            raise Unreachable(0, "not-leading", "another replica may lead by now")
+        try:
+            async with self._http.request(
+                verb, url, headers=headers, json=body, timeout=_CALL, allow_redirects=False
+            ) as answer:
+                return answer.status, answer.headers.get("Date"), await answer.read()
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise Unreachable(0, "no-answer", type(error).__name__) from error
 
     def _headers(self, host: HostAddress, scope: Scope, session_id: str | None) -> dict[str, str]:
         """Return the headers that show who calls."""

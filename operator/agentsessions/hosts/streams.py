@@ -82,10 +82,14 @@ class HostStreams:
         if view is not None:
             self._tell(view, replace(view, connected=False, sessions={}))
 
-    def learn(self, pod_uid: str, session: HostSession) -> None:
-        """Take note of what a host answered to a call; its stream will say the same a moment later."""
-        view = self._views.get(pod_uid)
-        if view is not None and view.heard:
+    def learn(self, pod_uid: str, session: HostSession, before: HostSession | None) -> None:
+        """Take note of what a host answered to a call; its stream will say the same a moment later.
+
+        `before` is what was known of the session when the host was called: if that is not what is known now, the stream
+        has said something meanwhile, and the answer may be older than that.
+        """
+        view, uid = self._views.get(pod_uid), str(session.session_id)
+        if view is not None and view.heard and view.session(uid) == before:
             self._views[pod_uid] = view.with_session(session)
 
     def unlearn(self, pod_uid: str, session_id: str) -> None:

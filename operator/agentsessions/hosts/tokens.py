@@ -1,21 +1,20 @@
-"""Signs the tokens with which the control plane calls hosts: each for one pod, one scope, one minute."""
+"""Signs the tokens with which the control plane calls hosts: each for one pod, one scope, one minute by its clock."""
 
-import time
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import jwt
 
 from agentsessions.api.host import ALGORITHM, ISSUER, Scope
+from agentsessions.hosts.clocks import HostClocks
 from agentsessions.hosts.keys import KeyRing
 
 LIFE_SECONDS = 60
 _FRESH_SECONDS = 20
-"""A token with less left than this is not given out again: it has to be on time at a host whose clock is ahead."""
+"""A token with less left than this is not given out again: it may have to wait on its way."""
 _BACKDATED_SECONDS = 5
-"""How far a host's clock may be behind ours before our token comes from its future."""
+"""How far a host's clock may be behind what we know of it before our token comes from its future."""
 _REMEMBERED = 10_000
 
 
@@ -24,7 +23,7 @@ class Signer:
     """Signs tokens and gives out the same one again while it is fresh: signing costs more than the lookup."""
 
     keys: KeyRing
-    clock: Callable[[], float] = time.time
+    clocks: HostClocks = field(default_factory=HostClocks)
     _cache: OrderedDict[tuple[Any, ...], tuple[int, str]] = field(default_factory=OrderedDict, repr=False)
 
     def token(
@@ -40,9 +39,10 @@ class Signer:
         """Return a token for the host with that pod uid; `port` goes with PORTS, namespace and name with IMPLICIT."""
         claims = {"sub": session_id, "port": port, "ns": namespace, "name": name}
         key = (pod_uid, scope, *claims.values())
-        now = int(self.clock())
+        now = int(self.clocks.now(pod_uid))
         expires, token = self._cache.get(key, (0, ""))
-        if expires - now < _FRESH_SECONDS:
+        # One with more left than any should have is of a time before the clock was set back: the host refuses it.
+        if not _FRESH_SECONDS <= expires - now <= LIFE_SECONDS:
             expires, token = self._sign(pod_uid, scope, claims, now)
             self._remember(key, expires, token)
         return token

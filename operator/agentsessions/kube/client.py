@@ -1,4 +1,4 @@
-"""The port to the Kubernetes API: read, create, apply and delete, with a count of every request.
+"""The port to the Kubernetes API: read, create, apply and delete, with a count of every request, and a bound on them.
 
 Authentication and TLS are the official client's (`kubernetes.aio`); its models are not used, since building
 them costs more than the request.
@@ -6,6 +6,9 @@ them costs more than the request.
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any, Self
 from urllib.parse import urlencode
 
@@ -15,7 +18,9 @@ from kubernetes.aio import client, config
 from agentsessions import metrics
 from agentsessions.api.base import Json
 from agentsessions.api.names import FIELD_MANAGER
+from agentsessions.kube.clock import LearnedClock
 from agentsessions.kube.errors import NotFound, Transient, error_for
+from agentsessions.kube.pace import Pace
 from agentsessions.kube.paths import LEASES, Kind
 
 _TIMEOUT_SECONDS = 30
@@ -26,10 +31,15 @@ _MERGE = "application/merge-patch+json"
 
 
 class Kube:
-    """One connection pool to one API server. `may_write` is asked before every write but those to Leases."""
+    """One connection pool to one API server. `may_write` is asked before every write, and `pace` before every request.
+
+    Neither is asked about Leases: they say who may write, and a renewal that waits for its turn may come too late.
+    """
 
     def __init__(self, api: client.ApiClient) -> None:
         self._api = api
+        self.pace = Pace()
+        self.clock = LearnedClock()
         self.may_write: Callable[[], bool] = lambda: True
 
     @classmethod
@@ -42,6 +52,10 @@ class Kube:
             await config.load_kube_config(client_configuration=settings)  # type: ignore[no-untyped-call]
         settings.retries = None  # the queue tries again; 0 would mean: for ever (ExponentialRetry of aiohttp_retry)
         return cls(client.ApiClient(settings))
+
+    def time(self) -> datetime:
+        """Return the time in UTC, by the API server's clock, which stamps what there is."""
+        return datetime.fromtimestamp(self.clock.now(), UTC)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -119,15 +133,24 @@ class Kube:
         accept: str = "application/json",
         content_type: str = "application/json",
     ) -> Json:
-        """Send one request, count it, and return the answer or raise what it says."""
+        """Send one request in its turn, count it, and return the answer or raise what it says."""
+        async with nullcontext() if kind == LEASES else self.pace:
+            return await self._send(verb, kind, path, query or {}, body, (accept, content_type))
+
+    async def _send(
+        self, verb: str, kind: Kind, path: str, query: dict[str, str], body: Json | None, types: tuple[str, str]
+    ) -> Json:
+        """Send one request now; `types` are what is accepted and what is sent."""
         code = 0
         if verb != "GET" and kind != LEASES and not self.may_write():
             raise Transient(0, "not written: another replica may lead by now")
         try:
-            headers = await self._headers(accept, content_type)
-            code, answer, retry_after = await self._exchange(verb, path, query or {}, body, headers)
+            headers = await self._headers(*types)
+            code, answer, retry_after = await self._exchange(verb, path, query, body, headers)
         finally:
             metrics.api_requests.labels(verb, kind.plural, str(code)).inc()
+        if code == HTTPStatus.TOO_MANY_REQUESTS and retry_after:
+            self.pace.pause(retry_after)
         if code >= 400:
             raise error_for(code, answer, retry_after)
         return answer
@@ -145,6 +168,7 @@ class Kube:
         url = f"{self._api.configuration.host}{path}"
         if query := {key: value for key, value in query.items() if value}:
             url = f"{url}?{urlencode(query)}"
+        since = self.clock.steady()
         try:
             response = await self._api.rest_client.request(  # type: ignore[no-untyped-call]
                 verb, url, headers=headers, body=body, _request_timeout=_TIMEOUT_SECONDS
@@ -152,7 +176,11 @@ class Kube:
             text = await response.read()
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise Transient(0, f"no answer from the API server ({type(error).__name__})") from error
-        return response.status, _decode(text), _seconds(response.headers.get("Retry-After"))
+        answer = _decode(text)
+        if "kind" in answer:  # its own word, and not that of a proxy in between
+            self.clock.learn(response.headers.get("Date"), since)
+            metrics.clock_ahead.set(self.clock.wall() - self.clock.now())
+        return response.status, answer, _seconds(response.headers.get("Retry-After"))
 
 
 def _decode(text: bytes) -> Json:

@@ -1,9 +1,10 @@
-"""Kubernetes events about a session: on a change of state or a failed attempt, never on a normal pass."""
+"""Kubernetes events about a session or a pool: on a change of state or a failed attempt, never on a normal pass."""
 
 from datetime import UTC, datetime
 
 from agentsessions.api.base import API_VERSION, Json
 from agentsessions.api.names import CONTROLLER, digest
+from agentsessions.api.pool import AgentPool
 from agentsessions.api.session import AgentSession
 
 MAX_NOTE = 1024
@@ -11,10 +12,10 @@ MAX_NOTE = 1024
 
 
 def event(
-    session: AgentSession, *, kind: str, reason: str, action: str, note: str, now: datetime, reporter: str
+    subject: AgentSession | AgentPool, *, kind: str, reason: str, action: str, note: str, now: datetime, reporter: str
 ) -> Json:
-    """Return an events.k8s.io/v1 Event about the session."""
-    meta = session.metadata
+    """Return an events.k8s.io/v1 Event about the session or pool."""
+    meta = subject.metadata
     stamp = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     return {
         "apiVersion": "events.k8s.io/v1",
@@ -27,7 +28,7 @@ def event(
         "note": note.encode(errors="replace")[:MAX_NOTE].decode(errors="ignore"),
         "regarding": {
             "apiVersion": API_VERSION,
-            "kind": "AgentSession",
+            "kind": type(subject).__name__,
             "namespace": meta.namespace,
             "name": meta.name,
             "uid": meta.uid,

@@ -14,6 +14,7 @@ from agentsessions.kube.client import Kube
 from agentsessions.kube.errors import AlreadyExists, Conflict, KubeError
 from agentsessions.kube.paths import LEASES
 from agentsessions.policies.leadership import Sight, claim, gone, release, seen
+from agentsessions.waiting import within
 
 
 class LeadershipLost(Exception):
@@ -22,7 +23,7 @@ class LeadershipLost(Exception):
 
 @dataclass
 class Leadership:
-    """One replica's part in an election. `identity` is unlike any other's, and unlike that of its next life."""
+    """One replica's part in an election. `identity` is its pod, `_`, and what is unlike in each of the pod's lives."""
 
     kube: Kube
     settings: LeaderElection
@@ -41,8 +42,7 @@ class Leadership:
                 metrics.leading.set(1)
                 logs.info("leading", identity=self.identity)
                 return True
-            with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(stop.wait(), self.settings.retry_seconds)
+            await within(self.settings.retry_seconds, stop.wait())
         return False
 
     async def hold(self) -> None:
@@ -69,7 +69,8 @@ class Leadership:
     async def _try_within(self, seconds: float) -> bool:
         """Try to renew; an answer that comes too late is none."""
         try:
-            return await asyncio.wait_for(self._try(), seconds)
+            async with asyncio.timeout(seconds):
+                return await self._try()
         except TimeoutError:
             return False
 

@@ -9,6 +9,7 @@ from agentsessions.api.names import (
     ANNOTATION_TEMPLATE_HASH,
     CONTAINER,
     LABEL_ATTEMPT,
+    LABEL_DISRUPTION,
     LABEL_NETWORK_POLICY,
 )
 
@@ -33,6 +34,7 @@ class Ended:
     reason: str
     message: str
     finished_at: datetime | None
+    started_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ class PodFacts:
     unschedulable: str = ""
     disrupted: str = ""
     restarted: bool = False
+    disruption: str = ""
 
     @property
     def is_terminal(self) -> bool:
@@ -110,6 +113,7 @@ def pod_facts(pod: Json) -> PodFacts:
         ended=_ended(container),
         unschedulable=_condition(status, "PodScheduled", "False", "Unschedulable"),
         disrupted=_condition(status, "DisruptionTarget", "True", ""),
+        disruption=meta.get("labels", {}).get(LABEL_DISRUPTION, ""),
         restarted=any(one.get("restartCount") for one in status.get("containerStatuses", [])),
     )
 
@@ -125,12 +129,25 @@ def _controller_uid(meta: Json) -> str:
     return next((str(o["uid"]) for o in owners if o.get("controller")), "")
 
 
+def ends(status: Json) -> tuple[int, Ended | None]:
+    """Return how often the agent's container has ended in a pod with that status, and how it did last.
+
+    An end is known before the kubelet counts it as a restart, which it may put off for minutes.
+    """
+    container = _container(status)
+    state, times = container.get("state", {}), int(container.get("restartCount", 0))
+    last = _ended(state) or _ended(container.get("lastState", {}))
+    return times + (1 if last is not None and "running" not in state else 0), last
+
+
 def _container_state(status: Json) -> dict[str, Any]:
     """Return the state of the agent's container; empty until the node reports one."""
-    for container in status.get("containerStatuses", []):
-        if container["name"] == CONTAINER:
-            return dict(container.get("state", {}))
-    return {}
+    return dict(_container(status).get("state", {}))
+
+
+def _container(status: Json) -> dict[str, Any]:
+    """Return what the node reports of the agent's container."""
+    return next((dict(one) for one in status.get("containerStatuses", []) if one["name"] == CONTAINER), {})
 
 
 def _ended(state: Json) -> Ended | None:
@@ -138,9 +155,9 @@ def _ended(state: Json) -> Ended | None:
     terminated = state.get("terminated")
     if terminated is None:
         return None
-    finished = parse_time(terminated.get("finishedAt"))
+    started, finished = parse_time(terminated.get("startedAt")), parse_time(terminated.get("finishedAt"))
     reason, message = terminated.get("reason", ""), terminated.get("message", "")
-    return Ended(int(terminated.get("exitCode", 0)), reason, message, finished)
+    return Ended(int(terminated.get("exitCode", 0)), reason, message, finished, started)
 
 
 def _condition(status: Json, kind: str, value: str, reason: str) -> str:

@@ -20,8 +20,16 @@ class Sight:
     at: float = 0.0
 
     def is_free_for(self, identity: str, now: float) -> bool:
-        """Return whether a replica may take the Lease: nobody has it, its holder is silent, or it is its own."""
-        return self.holder in ("", identity) or now - self.at >= self.lasts
+        """Return whether a replica may take it: it is nobody's, its holder is silent or dead, or it is its own."""
+        return not self.holder or _pod(self.holder) == _pod(identity) or now - self.at >= self.lasts
+
+
+def _pod(identity: str) -> str:
+    """Return the pod of a replica. A container is started only when the one before it, in the same pod, has ended:
+
+    another identity of one's own pod is a former life, which writes nothing any more.
+    """
+    return identity.partition("_")[0]
 
 
 def seen(lease: Json, before: Sight, now: float) -> Sight:

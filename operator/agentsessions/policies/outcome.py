@@ -16,6 +16,11 @@ _OWN_STORAGE = (
 """How the kubelet words the eviction of a pod over its own limits; a node that is full says it otherwise
 (https://github.com/kubernetes/kubernetes/blob/master/pkg/kubelet/eviction/eviction_manager.go)."""
 
+_BY_NODE = frozenset(
+    {"Evicted", "NodeAffinity", "NodeShutdown", "Preempting", "Shutdown", "Terminated", "UnexpectedAdmissionError"}
+)
+"""Reasons of a pod, not of its container, by which a kubelet says that it would not have it, or not any longer."""
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -92,8 +97,12 @@ def _by_success(pod: PodFacts, report: TerminationReport | None) -> Verdict | No
 
 
 def _was_stopped(pod: PodFacts) -> bool:
-    """Return whether somebody else put an end to the pod."""
-    return pod.deleting or bool(pod.disrupted)
+    """Return whether somebody else put an end to the pod.
+
+    A kubelet that is started anew with less to give away fails pods that run ("OutOfmemory"), and stops them.
+    """
+    by_node = pod.phase == "Failed" and (pod.reason in _BY_NODE or pod.reason.startswith("OutOf"))
+    return pod.deleting or bool(pod.disrupted) or by_node
 
 
 def _by_deadline(pod: PodFacts, report: TerminationReport | None) -> Verdict | None:
@@ -132,10 +141,15 @@ def _by_memory(pod: PodFacts, report: TerminationReport | None) -> Verdict | Non
 
 
 def _by_report(pod: PodFacts, report: TerminationReport | None) -> Verdict | None:
-    """The agent says itself why it failed; that it was interrupted counts unless somebody did stop the pod."""
+    """The agent says itself why it failed; that it was interrupted counts unless somebody did stop the pod.
+
+    Where the node says why it did, that is told.
+    """
     if report is None or report.outcome is not Outcome.FAILED:
         return None
     excused = report.reason == ReportReason.INTERRUPTED and _was_stopped(pod)
+    if excused and pod.reason and pod.phase == "Failed":
+        return None
     return Verdict(False, report.reason, report.message, report.retryable, not excused, report)
 
 
@@ -144,8 +158,7 @@ def _by_disruption(pod: PodFacts, report: TerminationReport | None) -> Verdict |
     lost = pod.ended is None or pod.ended.reason == "ContainerStatusUnknown"
     if not lost and not _was_stopped(pod):
         return None
-    reason = pod.reason if pod.ended is None and pod.reason else ""
-    text = f"Pod '{pod.name}' was stopped before its agent could finish. {reason} {pod.message}".strip()
+    text = f"Pod '{pod.name}' was stopped before its agent could finish. {pod.reason} {pod.message}".strip()
     return Verdict(False, Reason.POD_STOPPED, " ".join(text.split()), True, counts=False, report=report)
 
 

@@ -15,12 +15,18 @@ _MISSING_SECRET = re.compile(r'secrets? "([^"]+)" not found')
 _MISSING_KEY = re.compile(r"references non-existent secret key: (\S+)|couldn't find key (\S+) in Secret", re.I)
 
 
+_QUOTA = "exceeded quota:"
+"""How the API server words the refusal of what a ResourceQuota has no room for (its admission plugin ResourceQuota);
+"failed quota:" asks for requests or limits that are missing, and never empties itself."""
+
+
 @dataclass(frozen=True, slots=True)
 class PodWarning:
-    """A warning event about a pod."""
+    """An event about a pod that its node has posted; `time` is when it was last seen."""
 
     reason: str
     message: str
+    time: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,13 @@ def needs_events(pod: PodFacts, now: datetime) -> bool:
     silent = pod.waiting_reason in ("", "ContainerCreating", "PodInitializing")
     waiting = pod.phase == "Pending" and not pod.running and not pod.unschedulable
     return waiting and silent and now - pod.created > PATIENCE
+
+
+def refusal(message: str) -> Diagnosis:
+    """Return what it means that the API server would not have a pod or its volume; a full quota empties itself."""
+    if _QUOTA in message:
+        return Diagnosis(State.PROGRESSING, Reason.QUOTA_EXCEEDED, message)
+    return Diagnosis(State.BLOCKED, Reason.POD_REJECTED, message)
 
 
 def diagnose(pod: PodFacts, warnings: Sequence[PodWarning], image: str) -> Diagnosis:

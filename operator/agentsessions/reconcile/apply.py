@@ -4,13 +4,23 @@ import asyncio
 from dataclasses import dataclass, replace
 from weakref import WeakValueDictionary
 
+from agentsessions import logs, metrics
 from agentsessions.api.base import Json
 from agentsessions.api.names import FIELD_MANAGER
 from agentsessions.kube.client import Kube
-from agentsessions.kube.errors import AlreadyExists, Conflict, Refused
-from agentsessions.kube.paths import NETWORK_POLICIES, PODS, SESSIONS, kind_of
+from agentsessions.kube.errors import AlreadyExists, Conflict, NotFound, Refused
+from agentsessions.kube.paths import BUDGETS, NETWORK_POLICIES, PODS, SESSIONS, kind_of
 from agentsessions.policies.facts import pod_facts
-from agentsessions.reconcile.model import Action, DeletePod, DeleteSession, Ensure, SetFinalizers, StartOwner, StartPod
+from agentsessions.reconcile.model import (
+    Action,
+    DeletePod,
+    DeleteSession,
+    Ensure,
+    MarkPod,
+    SetFinalizers,
+    StartOwner,
+    StartPod,
+)
 
 _TURNS: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 """Whose turn it is to look for a shared object, by namespace and name; gone when nobody waits."""
@@ -18,25 +28,33 @@ _TURNS: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What came of the actions: the uid of a pod that was started, or why the API server would not have it.
+    """What came of the actions: the uid of a pod that was started; why the API server would not have one of them.
 
-    `pod_in_the_way` is the name of a pod that is not the session's own.
+    `pod_in_the_way` is the name of a pod that is not the session's own. `expired`: the session was deleted.
+    `overtaken`: a pod that was to be deleted as it was seen has changed since.
     """
 
     pod_uid: str | None = None
     refused: str = ""
     pod_in_the_way: str = ""
+    expired: bool = False
+    overtaken: bool = False
 
 
 async def apply(actions: tuple[Action, ...], kube: Kube) -> Applied:
-    """Carry out the actions; raises KubeError for what a later pass must try again."""
-    outcome = Applied()
+    """Carry out the actions; raises KubeError for what a later pass must try again.
+
+    What guards a pod that is there is not waited for by the rest if it is refused; no pod is started without.
+    """
+    outcome, starts = Applied(), any(isinstance(action, StartPod | StartOwner) for action in actions)
     for action in actions:
         try:
             outcome = await _one(action, kube) or outcome
         except Refused as error:
-            return replace(outcome, refused=error.message)
-        if outcome.pod_in_the_way:
+            outcome = replace(outcome, refused=outcome.refused or error.message)
+            if starts or not isinstance(action, Ensure | MarkPod):
+                return outcome
+        if outcome.pod_in_the_way or outcome.overtaken:
             return outcome
     return outcome
 
@@ -48,13 +66,15 @@ async def _one(action: Action, kube: Kube) -> Applied | None:
     elif isinstance(action, StartPod):
         return await _start(action, kube)
     elif isinstance(action, DeletePod):
-        await _delete_pod(action, kube)
+        return await _delete_pod(action, kube)
+    elif isinstance(action, MarkPod):
+        await _mark_pod(action, kube)
     elif isinstance(action, StartOwner):
         await _start_owner(action, kube)
     elif isinstance(action, SetFinalizers):
         await _set_finalizers(action, kube)
     else:
-        await _delete_session(action, kube)
+        return await _delete_session(action, kube)
     return None
 
 
@@ -72,7 +92,7 @@ async def _ensure(action: Ensure, kube: Kube) -> None:
 
 
 async def _make(action: Ensure, kube: Kube) -> None:
-    """Create what is missing, and set right a policy that somebody changed."""
+    """Create what is missing, and set right a policy or a budget that somebody changed."""
     kind, meta = kind_of(action.manifest), action.manifest["metadata"]
     if action.look:
         present = await kube.get(kind, meta["namespace"], meta["name"])
@@ -88,11 +108,11 @@ async def _make(action: Ensure, kube: Kube) -> None:
 
 
 def _drifted(present: Json, wanted: Json) -> bool:
-    """Return whether a shared policy no longer says what its name stands for; other kinds are left alone."""
-    if kind_of(wanted) is not NETWORK_POLICIES:
-        return False
-    spec = {"ingress": [], **present.get("spec", {})}
-    return bool(spec != wanted["spec"])
+    """Return whether a shared policy or budget no longer says what its name stands for; other kinds are left alone."""
+    kind, spec = kind_of(wanted), present.get("spec", {})
+    if kind is NETWORK_POLICIES:
+        return bool({"ingress": [], **spec} != wanted["spec"])
+    return kind is BUDGETS and bool(spec != wanted["spec"])
 
 
 async def _start(action: StartPod, kube: Kube) -> Applied:
@@ -121,14 +141,25 @@ async def _start_owner(action: StartOwner, kube: Kube) -> None:
     await _make(Ensure({**action.secret, "metadata": {**meta, "ownerReferences": owners}}), kube)
 
 
-async def _delete_pod(action: DeletePod, kube: Kube) -> None:
+async def _delete_pod(action: DeletePod, kube: Kube) -> Applied | None:
     """Delete exactly the pod that was seen."""
     version = {"resourceVersion": action.pod.resource_version} if action.unchanged else {}
     try:
         grace = 0 if action.lost else None
         await kube.delete(PODS, action.namespace, action.pod.name, grace=grace, uid=action.pod.uid, **version)
     except Conflict:
-        return  # it changed or was replaced meanwhile; its next event brings us back
+        # It changed or was replaced meanwhile; its next event brings us back.
+        return Applied(overtaken=True) if action.unchanged else None
+    return None
+
+
+async def _mark_pod(action: MarkPod, kube: Kube) -> None:
+    """Patch labels and annotations of exactly the pod that was seen, and nothing else."""
+    meta = {"uid": action.pod.uid, "labels": action.labels, "annotations": action.annotations}
+    try:
+        await kube.merge(PODS, action.namespace, action.pod.name, {"metadata": meta}, manager=FIELD_MANAGER)
+    except (Conflict, NotFound):
+        return  # it was replaced, or is gone; its next event brings us back
 
 
 async def _set_finalizers(action: SetFinalizers, kube: Kube) -> None:
@@ -138,10 +169,13 @@ async def _set_finalizers(action: SetFinalizers, kube: Kube) -> None:
     await kube.merge(SESSIONS, meta.namespace, meta.name, {"metadata": wanted}, manager=FIELD_MANAGER)
 
 
-async def _delete_session(action: DeleteSession, kube: Kube) -> None:
+async def _delete_session(action: DeleteSession, kube: Kube) -> Applied | None:
     """Delete a session whose time to live is over, if it is as it was seen."""
     meta = action.session.metadata
     try:
         await kube.delete(SESSIONS, meta.namespace, meta.name, uid=meta.uid, resourceVersion=meta.resource_version)
     except Conflict:
-        return  # somebody is at it; look again at its next event
+        return None  # somebody is at it; look again at its next event
+    logs.info("session deleted, its time to live is over", namespace=meta.namespace, name=meta.name, uid=meta.uid)
+    metrics.expired.labels("finished" if action.session.status.completion_time else "idle").inc()
+    return Applied(expired=True)

@@ -5,11 +5,13 @@ from datetime import datetime
 
 from agentsessions import metrics
 from agentsessions.api.base import Json
-from agentsessions.api.conditions import Reason
+from agentsessions.api.conditions import LIMITED, Reason
 from agentsessions.api.names import DEFAULT_TEMPLATE
 
 Key = tuple[str, str]
-_SETTLED = frozenset({Reason.RUNNING, Reason.ASLEEP, Reason.SUSPENDED})
+RESTING = frozenset({Reason.ASLEEP, Reason.SUSPENDED}) | LIMITED
+"""Reasons of sessions that wait for nothing but a person."""
+_SETTLED = RESTING | {Reason.RUNNING}
 """Reasons of sessions that do not wait for anything."""
 
 
@@ -82,7 +84,7 @@ def _entry(body: Json) -> Entry:
     conditions: dict[str, Json] = {one["type"]: one for one in status.get("conditions", [])}
     ready, durable = conditions.get("Ready", {}), conditions.get("TranscriptDurable", {})
     goes_on = body.get("spec", {}).get("pattern") == "Hybrid" and "deletionTimestamp" not in body["metadata"]
-    wakes = goes_on and {"Ready", "Reconciling"} <= conditions.keys()
+    wakes = goes_on and {"Ready", "Reconciling"} <= conditions.keys() and ready.get("reason") != Reason.QUEUED
     named = body.get("spec", {}).get("templateRef", {}).get("name", DEFAULT_TEMPLATE)
     return Entry(
         body["metadata"]["uid"],

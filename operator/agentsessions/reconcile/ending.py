@@ -49,6 +49,13 @@ def overdue(seen: Observed, pod: PodFacts | None, now: datetime) -> Plan:
     return plan.then(DeletePod(pod, seen.namespace)) if pod is not None else plan
 
 
+def not_started(seen: Observed, pod: PodFacts, text: str, now: datetime) -> Plan:
+    """The pod found no node, no volume or no image in time: nothing of the session has run, and nothing will."""
+    verdict = Verdict(False, Reason.START_DEADLINE_EXCEEDED, text)
+    plan = _finished_badly(seen, seen.session.status, verdict, text, now)
+    return plan.then(DeletePod(pod, seen.namespace, unchanged=True))
+
+
 def tidy(seen: Observed, now: datetime) -> Plan:
     """The session is finished: let go of its pods, and of itself when its time to live is over."""
     session = seen.session
@@ -105,9 +112,9 @@ def _failed(
     text = (
         f"{verdict.message} Another attempt follows (failures: {status.failures}, backoffLimit: {spec.backoff_limit})."
     )
-    pause = restart.delay(
-        config.retry_backoff, failures=status.failures, disruptions=status.restarts + 1 - status.failures
-    )
+    disruptions = status.restarts + 1 - status.failures
+    uid = seen.session.metadata.uid
+    pause = restart.pause(config.retry_backoff, uid, failures=status.failures, disruptions=disruptions)
     notice = Notice("Warning", verdict.reason, "Retry", verdict.message)
     status = set_state(seen, State.PROGRESSING, Reason.BACK_OFF, text, now, onto=status)
     update = {"restarts": status.restarts + 1, "host": None}

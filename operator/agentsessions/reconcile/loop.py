@@ -1,7 +1,7 @@
 """One reconciliation: observe, plan, apply, one status write, events. The same for every trigger."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from agentsessions import logs, metrics
@@ -12,20 +12,19 @@ from agentsessions.api.names import STATUS_FIELD_MANAGER
 from agentsessions.api.session import AgentSession
 from agentsessions.api.status import AgentSessionStatus, Usage
 from agentsessions.kube.client import Kube
-from agentsessions.kube.errors import KubeError, NotFound
-from agentsessions.kube.events import event
-from agentsessions.kube.paths import EVENTS, SESSIONS
+from agentsessions.kube.paths import SESSIONS
 from agentsessions.policies.spending import cost, since
+from agentsessions.policies.startup import Diagnosis, refusal
 from agentsessions.reconcile import starting
+from agentsessions.reconcile.admission import Admission
 from agentsessions.reconcile.apply import Applied, apply
 from agentsessions.reconcile.longrunning.driver import LongRunning
-from agentsessions.reconcile.model import Observed, Plan, StartPod
+from agentsessions.reconcile.model import Notice, Observed, Plan, StartPod
 from agentsessions.reconcile.observe import DeletedPods, UnreadableSession, find, observe
 from agentsessions.reconcile.plan import make_plan
+from agentsessions.reconcile.refusals import Refusals, patience
 from agentsessions.reconcile.rows import set_state
-
-_FIRST_REFUSAL = timedelta(seconds=10)
-_LAST_REFUSAL = timedelta(minutes=5)
+from agentsessions.reconcile.telling import post
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +37,24 @@ class Reconciler:
     reporter: str
     clock: Callable[[], datetime]
     lasting: LongRunning | None = None
+    admission: Admission = field(default_factory=Admission)
+    refusals: Refusals = field(default_factory=Refusals)
 
     async def reconcile(self, key: tuple[str, str]) -> timedelta | None:
         """Reconcile the session; return when to look again, if no event will say so. Raises KubeError."""
+        try:
+            return await self._pass(key)
+        except Exception:
+            self.admission.stand_aside(key)
+            raise
+
+    async def _pass(self, key: tuple[str, str]) -> timedelta | None:
+        """Observe, plan, apply, write, tell."""
         now = self.clock().replace(microsecond=0)  # times in Kubernetes objects have whole seconds
         try:
             session = await find(key, self.kube)
         except UnreadableSession as error:
+            self.admission.stand_aside(key)
             logs.warning(
                 "session cannot be read: CRD and operator differ", namespace=key[0], name=key[1], fields=str(error)
             )
@@ -52,15 +62,21 @@ class Reconciler:
         if self.lasting is not None:
             await self.lasting.gone(key, but=session.metadata.uid if session else "")
         if session is None:
+            self.admission.drop(key)
+            self.refusals.forget(key)
             return None
         rest = await self._carried_out(session, now)
-        if rest.status != session.status:
+        changed = rest.status != session.status
+        if changed:
             await self._write(session, rest.status)
-            if self.lasting is not None:
-                self.lasting.was_written(session, rest, now)
-            self._tell(session, rest.status, now)
-            await self._post(session, rest)
-        return rest.requeue
+        self.admission.read(session, rest.status)
+        if changed:
+            await self._tell(session, rest, now)
+        elif rest.expired:
+            await self._post(session, rest.notices)
+        notices, again = self.refusals.noted(key, rest.refused, now)
+        await self._post(session, notices)
+        return rest.within(again).requeue
 
     async def _carried_out(self, session: AgentSession, now: datetime) -> Plan:
         """Do what is to be done about the session, by its pattern; return what is left: status, events, next look."""
@@ -68,7 +84,11 @@ class Reconciler:
             return await self.lasting.plan(session, now) if self.lasting is not None else Plan(session.status)
         seen = await observe(session, self.kube, self.deleted, now)
         plan = make_plan(seen, now, self.config)
-        return after(seen, plan, await apply(plan.actions, self.kube), now)
+        if plan.need is not None and (queue := self.admission.turn(session, plan.need, now)) is not None:
+            plan = starting.queued(seen, plan, queue, now)
+        applied = await apply(plan.actions, self.kube)
+        self.admission.made(session.key, applied.pod_uid)
+        return after(seen, plan, applied, now)
 
     async def _write(self, session: AgentSession, status: AgentSessionStatus) -> None:
         """Write the status once; a session that changed since it was read is looked at again instead."""
@@ -87,60 +107,49 @@ class Reconciler:
         }
         await self.kube.apply(SESSIONS, manifest, manager=STATUS_FIELD_MANAGER, subresource="status")
 
-    def _tell(self, session: AgentSession, status: AgentSessionStatus, now: datetime) -> None:
-        """Log and count what changed."""
-        before, ready = session.status.condition("Ready"), status.condition("Ready")
+    async def _tell(self, session: AgentSession, rest: Plan, now: datetime) -> None:
+        """Log, count and post what changed, now that it is written."""
+        if self.lasting is not None:
+            self.lasting.was_written(session, rest, now)
+        before, ready = session.status.condition("Ready"), rest.status.condition("Ready")
         meta = session.metadata
         if ready and (before is None or before.reason != ready.reason):
             where = {"namespace": meta.namespace, "name": meta.name, "uid": meta.uid, "generation": meta.generation}
             logs.info("session changed", **where, state=ready.reason)
-        count(session, status, now)
+        count(session, rest.status, now)
+        await self._post(session, rest.notices)
 
-    async def _post(self, session: AgentSession, plan: Plan) -> None:
-        """Post the plan's events; the session is well without them, so a failure is only logged."""
-        for notice in plan.notices:
-            body = event(
-                session,
-                kind=notice.kind,
-                reason=notice.reason,
-                action=notice.action,
-                note=notice.message,
-                now=self.clock(),
-                reporter=self.reporter,
-            )
-            try:
-                await self.kube.create(EVENTS, body)
-            except NotFound:
-                return  # the namespace is going
-            except KubeError as error:
-                logs.warning("event not posted", reason=notice.reason, error=str(error))
+    async def _post(self, session: AgentSession, notices: Sequence[Notice]) -> None:
+        """Post events about a session."""
+        await post(session, notices, kube=self.kube, now=self.clock(), reporter=self.reporter)
 
 
 def after(seen: Observed, plan: Plan, applied: Applied, now: datetime) -> Plan:
     """Return what is left of the plan once its actions are done: status, events and when to look again; pure."""
     if applied.pod_in_the_way:
-        return _not_started(seen, Reason.POD_CONFLICT, starting.conflict(applied.pod_in_the_way), now)
+        found = Diagnosis(State.BLOCKED, Reason.POD_CONFLICT, starting.conflict(applied.pod_in_the_way))
+        return _not_started(seen, found, now)
+    if applied.overtaken:
+        return Plan(seen.session.status, requeue=timedelta())  # what was decided by what the pod was holds no longer
     if applied.refused and not applied.pod_uid and any(isinstance(action, StartPod) for action in plan.actions):
-        return _not_started(seen, Reason.POD_REJECTED, applied.refused, now)
+        return _not_started(seen, refusal(applied.refused), now)
     status = plan.status
     if applied.pod_uid and status.host:
         host = status.host.model_copy(update={"pod_uid": applied.pod_uid})
         status = status.model_copy(update={"host": host})
-    requeue = _patience(status, now) if applied.refused else plan.requeue
-    return Plan(status, notices=plan.notices, requeue=requeue)
+    return Plan(status, notices=plan.notices, requeue=plan.requeue, refused=applied.refused)
 
 
-def _not_started(seen: Observed, reason: Reason, message: str, now: datetime) -> Plan:
+def _not_started(seen: Observed, found: Diagnosis, now: datetime) -> Plan:
     """Return what is left of a plan whose pod could not be made: the refusal, and when to try again."""
-    status = set_state(seen, State.BLOCKED, reason, message, now).model_copy(update={"host": None})
-    return Plan(status, notices=starting.once(seen, reason, message), requeue=_patience(status, now))
+    status = set_state(seen, found.state, found.reason, found.message, now).model_copy(update={"host": None})
+    return Plan(status, notices=starting.once(seen, found.reason, found.message), requeue=_patience(status, now))
 
 
 def _patience(status: AgentSessionStatus, now: datetime) -> timedelta:
     """Wait as long again as the refusal has lasted, within bounds: what is refused may be mended any time."""
     ready = status.condition("Ready")
-    lasted = now - ready.last_transition_time if ready else timedelta()
-    return min(max(lasted, _FIRST_REFUSAL), _LAST_REFUSAL)
+    return patience(now - ready.last_transition_time if ready else timedelta())
 
 
 def count(session: AgentSession, status: AgentSessionStatus, now: datetime) -> None:

@@ -75,6 +75,16 @@ class DeletePod:
 
 
 @dataclass(frozen=True, slots=True)
+class MarkPod:
+    """Set labels and annotations of exactly this pod; None takes one off."""
+
+    pod: PodFacts
+    namespace: str
+    labels: dict[str, str]
+    annotations: dict[str, str | None]
+
+
+@dataclass(frozen=True, slots=True)
 class DeleteSession:
     """Delete the session itself: its time to live is over."""
 
@@ -89,7 +99,7 @@ class SetFinalizers:
     finalizers: tuple[str, ...]
 
 
-Action = Ensure | StartPod | StartOwner | DeletePod | DeleteSession | SetFinalizers
+Action = Ensure | StartPod | StartOwner | DeletePod | MarkPod | DeleteSession | SetFinalizers
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,14 +113,35 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
+class Need:
+    """What a plan that starts a pod needs its turn for: the pod's name, and how soon its session comes in line."""
+
+    pod: str
+    priority: int
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be done, the status that holds once it is done, and when to look again."""
+    """What is to be done, the status that holds once it is done, and when to look again.
+
+    With a `need` it is to be carried out only when it is the session's turn. `expired`: the session was just deleted.
+    `refused` is what the API server would not have of what was to be done beside a pod that is there; the status holds
+    without it.
+    """
 
     status: AgentSessionStatus
     actions: tuple[Action, ...] = ()
     notices: tuple[Notice, ...] = ()
     requeue: timedelta | None = None
+    need: Need | None = None
+    expired: bool = False
+    refused: str = ""
 
     def then(self, *actions: Action) -> "Plan":
         """Return the plan with further actions at its end."""
         return replace(self, actions=(*self.actions, *actions))
+
+    def within(self, time: timedelta | None) -> "Plan":
+        """Return the plan, to be looked at again after `time` at the latest."""
+        waits = [one for one in (self.requeue, time) if one is not None]
+        return replace(self, requeue=min(waits, default=None))

@@ -1,6 +1,7 @@
 """Reads the world around one session, live: a decision on a stale cache could start a second pod."""
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -130,8 +131,15 @@ async def warnings(
         return []
     selector = f"involvedObject.uid={stuck[0].uid},type=Warning"
     found = await kube.list(CORE_EVENTS, session.metadata.namespace, fieldSelector=selector)
-    ordered = sorted((e for e in found if _is_recent(e, now)), key=_last_seen)
-    return [PodWarning(e.get("reason", ""), e.get("message", "")) for e in ordered]
+    return list(noted_by_node([one for one in found if _is_recent(one, now)]))
+
+
+def noted_by_node(events: Sequence[Json]) -> tuple[PodWarning, ...]:
+    """Return events in a few words, the last one last."""
+    return tuple(
+        PodWarning(one.get("reason", ""), one.get("message", ""), parse_time(_last_seen(one)))
+        for one in sorted(events, key=_last_seen)
+    )
 
 
 def _last_seen(warning: Json) -> str:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from agentsessions.api.conditions import Reason, State
 from agentsessions.api.config import OperatorConfig
-from agentsessions.api.status import AgentSessionStatus
+from agentsessions.api.status import AgentSessionStatus, Resolved
 from agentsessions.policies import deadline, startup
 from agentsessions.policies.facts import PodFacts
 from agentsessions.policies.nodeloss import is_lost
@@ -39,9 +39,7 @@ def _without_lost(seen: Observed, plan: Plan, now: datetime) -> Plan:
         return plan
     leaving = [pod for pod in seen.own_pods if pod.deleting and not pod.is_terminal]
     lost = [DeletePod(pod, seen.namespace, lost=True) for pod in leaving if is_lost(pod, now)]
-    waits = [starting.LOOK_AGAIN] if len(lost) < len(leaving) else []
-    waits += [plan.requeue] if plan.requeue is not None else []
-    return replace(plan.then(*lost), requeue=min(waits, default=None))
+    return plan.then(*lost).within(starting.LOOK_AGAIN if len(lost) < len(leaving) else None)
 
 
 def _present_attempt(seen: Observed, now: datetime, config: OperatorConfig) -> Plan:
@@ -70,10 +68,9 @@ def _is_being_remade(seen: Observed, pod: PodFacts) -> bool:
 
 
 def _informed(seen: Observed, pod: PodFacts, config: OperatorConfig) -> Observed:
-    """Add to status what the pass that made the pod would have written, had it not been cut short."""
+    """Add to status what the pod was made with, also if that pass was cut short, and what only the operator goes by."""
     status, settings = seen.session.status, starting.settings_of(seen, config)
-    known = status.resolved.template_hash if status.resolved else None
-    if settings is None or known == pod.template_hash or settings.hash != pod.template_hash:
+    if settings is None or settings.hash != pod.template_hash:
         return seen
     status = status.model_copy(update={"resolved": describe(settings)})
     return replace(seen, session=seen.session.model_copy(update={"status": status}))
@@ -122,9 +119,13 @@ def _waiting(seen: Observed, pod: PodFacts, now: datetime, config: OperatorConfi
     settings = starting.settings_of(seen, config)
     if settings is not None and settings.hash != pod.template_hash and not pod.deleting:
         return _remade(seen, pod, now)
-    image = seen.session.status.resolved.image if seen.session.status.resolved else None
-    found = startup.diagnose(pod, seen.warnings, image or "")
-    return starting.waiting(seen, pod, found, now).then(*starting.guard(seen.session, settings, pod, config))
+    known = seen.session.status.resolved or Resolved()
+    found = startup.diagnose(pod, seen.warnings, known.image or "")
+    left = deadline.time_to_start(pod, known.start_deadline_seconds, now)
+    if left is not None and left <= timedelta():
+        return ending.not_started(seen, pod, deadline.too_late(known.start_deadline_seconds or 0, found.message), now)
+    plan = starting.waiting(seen, pod, found, now).then(*starting.guard(seen.session, settings, pod, config))
+    return plan.within(left)
 
 
 def _remade(seen: Observed, pod: PodFacts, now: datetime) -> Plan:

@@ -10,7 +10,15 @@ from agentsessions.policies.endpoint import endpoint
 from agentsessions.policies.facts import PodFacts
 from agentsessions.reconcile.model import Observed
 
-_CHATTY = frozenset({Reason.UNSCHEDULABLE, Reason.VOLUME_NOT_READY, Reason.START_FAILED, Reason.POD_REJECTED})
+_CHATTY = frozenset(
+    {
+        Reason.UNSCHEDULABLE,
+        Reason.VOLUME_NOT_READY,
+        Reason.START_FAILED,
+        Reason.POD_REJECTED,
+        Reason.QUOTA_EXCEEDED,
+    }
+)
 """Reasons whose message others write: it may change with every look, and our writes must not."""
 
 
@@ -22,7 +30,7 @@ def set_state(
     conditions = conditions_for(
         state,
         reason,
-        _steady(session, state, reason, message),
+        steady(session, state, reason, message),
         previous=session.status.conditions,
         generation=session.metadata.generation,
         now=now,
@@ -31,12 +39,13 @@ def set_state(
         "conditions": conditions,
         "observed_generation": session.metadata.generation,
         "session_id": session.metadata.uid,
+        "queue": None,
         "endpoint": None,
     }
     return (onto or session.status).model_copy(update=update)
 
 
-def _steady(session: AgentSession, state: State, reason: str, message: str) -> str:
+def steady(session: AgentSession, state: State, reason: str, message: str) -> str:
     """Keep the message of a state that has not changed, where its words are not ours and the spec is the same."""
     ready = session.status.condition("Ready")
     if ready is None or reason not in _CHATTY or state not in (State.PROGRESSING, State.BLOCKED):

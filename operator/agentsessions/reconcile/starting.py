@@ -6,16 +6,18 @@ from agentsessions.api.conditions import Reason, State
 from agentsessions.api.config import OperatorConfig
 from agentsessions.api.names import pod_name
 from agentsessions.api.session import AgentSession
-from agentsessions.api.status import Host
+from agentsessions.api.status import Host, Queue
 from agentsessions.builders.networkpolicy import network_policy, policy_label
 from agentsessions.builders.pod import session_pod
 from agentsessions.builders.secret import session_secret
 from agentsessions.builders.volumeclaim import volume_claim
 from agentsessions.policies import admission, deadline, restart
 from agentsessions.policies.facts import PodFacts
+from agentsessions.policies.queueing import look_again, words
 from agentsessions.policies.resolve import Settings, describe, resolve
 from agentsessions.policies.startup import PATIENCE, Diagnosis
-from agentsessions.reconcile.model import Action, Ensure, Notice, Observed, Plan, StartPod
+from agentsessions.reconcile.disruption import shelter, sheltered
+from agentsessions.reconcile.model import Action, DeletePod, Ensure, Need, Notice, Observed, Plan, StartPod
 from agentsessions.reconcile.rows import host_of, set_state
 
 LOOK_AGAIN = timedelta(seconds=15)
@@ -47,7 +49,8 @@ def time_to_next(session: AgentSession, config: OperatorConfig, now: datetime) -
     if status.last_termination is None or status.last_termination.finished_at is None:
         return timedelta()
     disruptions = status.restarts - status.failures
-    pause = restart.delay(config.retry_backoff, failures=status.failures, disruptions=disruptions)
+    uid = session.metadata.uid
+    pause = restart.pause(config.retry_backoff, uid, failures=status.failures, disruptions=disruptions)
     return min(status.last_termination.finished_at + pause - now, pause)  # a node's clock may be ahead of ours
 
 
@@ -67,7 +70,18 @@ def _started(seen: Observed, settings: Settings, now: datetime, config: Operator
         status.model_copy(update=update),
         actions=children(session, settings, attempt, now, config),
         requeue=PATIENCE + timedelta(seconds=1),
+        need=Need(name, settings.fields.priority or 0),
     )
+
+
+def queued(seen: Observed, plan: Plan, queue: Queue, now: datetime) -> Plan:
+    """Return what is left of a plan to start a pod while it is not the session's turn: its earlier pods still go."""
+    status = set_state(seen, State.PROGRESSING, Reason.QUEUED, words(queue), now)
+    bound = status.resolved.active_deadline_seconds if status.resolved else None
+    actions = tuple(action for action in plan.actions if isinstance(action, DeletePod))
+    left = Plan(status.model_copy(update={"queue": queue, "host": None}), actions, requeue=look_again(queue.position))
+    left = left.within(deadline.remaining(status.start_time, bound, now))
+    return left.within(LOOK_AGAIN if any(pod.deleting for pod in seen.own_pods) else None)
 
 
 def children(
@@ -89,7 +103,7 @@ def children(
         gateway=config.gateway,
         node_loss_seconds=config.node_loss_seconds,
     )
-    first: list[Action] = [Ensure(policy, look=True)]
+    first: list[Action] = [Ensure(policy, look=True), *shelter(session.metadata.namespace, settings.disruption)]
     if claim is not None:
         first.append(Ensure(claim, look=True))
     return (*first, Ensure(secret), StartPod(pod))
@@ -98,11 +112,13 @@ def children(
 def guard(
     session: AgentSession, settings: Settings | None, pod: PodFacts, config: OperatorConfig
 ) -> tuple[Action, ...]:
-    """Return what must stand as long as the pod does: the policy it was made under, if it is still known."""
+    """Return what must hold as long as the pod does: the policy it was made under, if still known; budget and marks."""
     if settings is None:
         return ()
-    policy = network_policy(session.metadata.namespace, settings, config)
-    return (Ensure(policy, look=True),) if policy_label(policy) == pod.policy_label else ()
+    namespace = session.metadata.namespace
+    policy = network_policy(namespace, settings, config)
+    fence = (Ensure(policy, look=True),) if policy_label(policy) == pod.policy_label else ()
+    return (*fence, *sheltered(pod, namespace, settings.disruption))
 
 
 def waiting(seen: Observed, pod: PodFacts, found: Diagnosis, now: datetime) -> Plan:

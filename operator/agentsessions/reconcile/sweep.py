@@ -1,44 +1,73 @@
-"""Removes shared NetworkPolicies that nobody needs any more; they have no single owner to be collected with."""
+"""Removes what has no owner to be collected with, once nobody needs it: shared NetworkPolicies, and cleanup pods.
+
+The API server is asked, not a cache: absence from a cache is no reason to delete.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from agentsessions import logs
 from agentsessions.api.base import Json
-from agentsessions.api.names import LABEL_NETWORK_POLICY, POLICY_SELECTOR
+from agentsessions.api.names import (
+    CLEANUP_SELECTOR,
+    LABEL_NETWORK_POLICY,
+    LABEL_SESSION,
+    LABEL_SESSION_UID,
+    POLICY_SELECTOR,
+    cleanup_name,
+)
 from agentsessions.kube.client import Kube
-from agentsessions.kube.errors import Conflict
-from agentsessions.kube.paths import NETWORK_POLICIES, PODS
+from agentsessions.kube.errors import Conflict, Refused
+from agentsessions.kube.paths import CONTROLLER_REVISIONS, NETWORK_POLICIES, PODS, SESSIONS, Kind
 
 QUIET = timedelta(minutes=10)
-"""A policy younger than this may belong to a session that is just starting."""
+"""What is younger than this may belong to a session that is just starting."""
 
 
 async def sweep(kube: Kube, namespaces: Sequence[str], now: datetime) -> None:
-    """Delete every policy of ours that is old and selects no pod; the next start makes it anew."""
+    """Delete every old policy of ours that selects no pod, and every old cleanup pod whose session is gone."""
     for namespace in namespaces or (None,):
         for policy in await kube.list(NETWORK_POLICIES, namespace, labelSelector=POLICY_SELECTOR):
             if _is_old(policy, now) and await _is_unused(policy, kube):
-                await _remove(policy, kube)
+                await _remove(NETWORK_POLICIES, policy, kube)  # the next start makes it anew
+        for pod in await kube.list(PODS, namespace, labelSelector=CLEANUP_SELECTOR):
+            if _is_old(pod, now) and await _is_orphan(pod, kube):
+                await _remove(PODS, pod, kube)
 
 
-def _is_old(policy: Json, now: datetime) -> bool:
-    """Return whether the policy has stood for a while."""
-    return now - datetime.fromisoformat(policy["metadata"]["creationTimestamp"]) > QUIET
+def _is_old(body: Json, now: datetime) -> bool:
+    """Return whether the object has stood for a while."""
+    return now - datetime.fromisoformat(body["metadata"]["creationTimestamp"]) > QUIET
 
 
 async def _is_unused(policy: Json, kube: Kube) -> bool:
-    """Ask the API server, not a cache: absence from a cache is no reason to delete."""
+    """Return whether no pod is under the policy, nor would be if a pool's hosts got former settings back."""
     meta = policy["metadata"]
-    label = meta["labels"].get(LABEL_NETWORK_POLICY, "")
-    return not await kube.list(PODS, meta["namespace"], labelSelector=f"{LABEL_NETWORK_POLICY}={label}")
+    selector = f"{LABEL_NETWORK_POLICY}={meta['labels'].get(LABEL_NETWORK_POLICY, '')}"
+    if await kube.list(PODS, meta["namespace"], metadata_only=True, labelSelector=selector):
+        return False
+    try:  # a revision bears the labels of its pods
+        return not await kube.list(CONTROLLER_REVISIONS, meta["namespace"], metadata_only=True, labelSelector=selector)
+    except Refused as error:
+        logs.warning("policy kept", namespace=meta["namespace"], name=meta["name"], error=error.message)
+        return False
 
 
-async def _remove(policy: Json, kube: Kube) -> None:
-    """Delete the policy as it was seen; a pod that is made at this moment gets it back on its next pass."""
-    meta = policy["metadata"]
+async def _is_orphan(pod: Json, kube: Kube) -> bool:
+    """Return whether a cleanup pod is ours, as its name proves, and the session that it was made for is gone."""
+    meta = pod["metadata"]
+    name, uid = (meta["labels"].get(label, "") for label in (LABEL_SESSION, LABEL_SESSION_UID))
+    if meta["name"] != cleanup_name(name, uid):
+        return False
+    session = await kube.get(SESSIONS, meta["namespace"], name)
+    return session is None or session["metadata"]["uid"] != uid
+
+
+async def _remove(kind: Kind, body: Json, kube: Kube) -> None:
+    """Delete exactly the object that was seen; a pod that is made just now gets its policy back on its next pass."""
+    meta = body["metadata"]
     try:
-        await kube.delete(NETWORK_POLICIES, meta["namespace"], meta["name"], uid=meta["uid"])
+        await kube.delete(kind, meta["namespace"], meta["name"], uid=meta["uid"])
     except Conflict:
         return
-    logs.info("unused network policy removed", namespace=meta["namespace"], policy=meta["name"])
+    logs.info("removed what nobody needs any more", namespace=meta["namespace"], kind=kind.plural, name=meta["name"])

@@ -1,9 +1,10 @@
 """The provider for machines without a container engine: a cluster of processes on this machine."""
 
+import json
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from cluster import build, paths, tools
@@ -11,6 +12,7 @@ from cluster.errors import ClusterError
 from cluster.local import network, preflight, settings, starting, stopping
 from cluster.local.archives import inspect
 from cluster.local.machine import Machine
+from cluster.local.node import inside as words_inside
 from cluster.local.settings import Node
 from cluster.locks import exclusive
 from cluster.progress import say
@@ -101,6 +103,31 @@ class LocalProvider(Provider):
         machine = self._machine()
         with self._lock():
             starting.start_node(machine, self._node(name))
+
+    @contextmanager
+    def short_of_memory(self, name: str) -> Iterator[None]:
+        """Have a node's kubelet evict pods, one after the other, as where next to no memory is left.
+
+        What it takes for too little is set to nearly all. Softly: what is kept free firmly is nobody's to ask for, and
+        pods that are there already would be refused.
+        """
+        config = self._node(name).folder / "kubelet.json"
+        usual = config.read_text()
+        soft = {"evictionSoft": {"memory.available": "99%"}, "evictionSoftGracePeriod": {"memory.available": "1s"}}
+        config.write_text(json.dumps(json.loads(usual) | soft | {"evictionMaxPodGracePeriod": 30}))
+        try:
+            self.restart_component(f"{name}-kubelet")
+            yield
+        finally:
+            config.write_text(usual)
+            self.restart_component(f"{name}-kubelet")
+
+    def inside(self, name: str) -> list[str]:
+        """Return the words that make a command run in a node, with its mounts and its network."""
+        identity = self._machine().processes.identity(self._node(name).holder)
+        if identity is None:
+            raise ClusterError(f"{name} does not run")
+        return words_inside(identity.pid)
 
     def _start_again(self, machine: Machine) -> None:
         starting.start_control_plane(machine)

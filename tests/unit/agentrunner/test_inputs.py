@@ -8,7 +8,7 @@ import pytest
 
 from agentrunner.errors import InvalidInput
 from agentrunner.inputs import SessionDocument, parse_prompt, parse_session
-from agentsessions.api.template import AgentOptions
+from agentsessions.api.agent import AgentOptions
 
 ID = "0b6b3a52-6d0f-4a3e-8f6c-2f8f2a3c1d10"
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from agentrunner.oom import count, parse
+from agentrunner.oom import Watch, count, parse
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,16 @@ def test_both_kinds_of_cgroup_are_looked_at(tmp_path: Path, name: str) -> None:
 
 def test_without_a_cgroup_nothing_was_killed(tmp_path: Path) -> None:
     assert count(tmp_path) == 0
+
+
+@pytest.mark.parametrize(("looks", "recent"), [(0, 1), (1, 1), (2, 0)])
+def test_what_was_killed_long_ago_is_told_from_what_was_killed_just_now(
+    tmp_path: Path, looks: int, recent: int
+) -> None:
+    path = tmp_path / "memory.events"
+    path.write_text("oom_kill 2\n")
+    watch = Watch(tmp_path)
+    path.write_text("oom_kill 3\n")
+    for _ in range(looks):
+        watch.look()
+    assert watch.recent() == recent

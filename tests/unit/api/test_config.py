@@ -1,5 +1,9 @@
 """The operator's configuration: what holds without a word, and what is refused."""
 
+import pytest
+from pydantic import ValidationError
+
+from agentsessions.api.base import Json
 from agentsessions.api.config import BUILT_IN, OperatorConfig
 from agentsessions.reconcile.longrunning.sleeping import IDLE_SECONDS
 
@@ -10,6 +14,14 @@ def test_an_empty_configuration_is_a_whole_one() -> None:
         "defaults": {},
         "dns": {"namespace": "kube-system", "podLabels": {"k8s-app": "kube-dns"}, "cidrs": []},
         "retryBackoff": {"baseSeconds": 10, "maxSeconds": 300},
+        "admission": {
+            "waking": 64,
+            "perNamespace": {},
+            "namespaces": {},
+            "tenantLabel": "",
+            "perTenant": {},
+            "tenants": {},
+        },
         "nodeLossSeconds": 60,
         "watchNamespaces": [],
         "gateway": {
@@ -29,6 +41,7 @@ def test_an_empty_configuration_is_a_whole_one() -> None:
             "renewSeconds": 5,
             "retrySeconds": 1.5,
         },
+        "kubernetesApi": {"qps": 200, "burst": 400},
         "embeddedStore": {
             "enabled": False,
             "host": "agentsessions-embedded-store.agentsessions-system.svc",
@@ -40,6 +53,7 @@ def test_an_empty_configuration_is_a_whole_one() -> None:
             "secretName": "agentsessions-embedded-store",
             "makeSecret": True,
         },
+        "rollout": {"paused": False, "maxUnavailable": 10, "fallbackSeconds": 30},
         "logLevel": "info",
         "concurrency": 16,
     }
@@ -63,3 +77,11 @@ def test_a_hybrid_session_falls_asleep_without_a_word() -> None:
 
 def test_content_stays_out_of_the_log_unless_asked_for() -> None:
     assert BUILT_IN.content_logging == "Omit"
+
+
+@pytest.mark.parametrize("bounds", [{"tenants": {"acme": {"running": 5}}}, {"perTenant": {"waking": 1}}])
+def test_bounds_of_tenants_need_the_label_that_tells_them_apart(bounds: Json) -> None:
+    with pytest.raises(ValidationError, match="tenantLabel must be set"):
+        OperatorConfig.model_validate({"admission": bounds})
+    given = OperatorConfig.model_validate({"admission": bounds | {"tenantLabel": "example.com/tenant"}})
+    assert given.admission.tenant_label == "example.com/tenant"

@@ -54,4 +54,6 @@ def test_a_section_says_where_it_was_measured_and_no_more() -> None:
     text = pages.machine(FACTS)
     assert text == "Kubernetes v1.37.2, 2 nodes of 2 CPUs and 24 GiB, asked from a machine of 2 cores (A Processor)."
     assert pages.on_one_host(HOST, text).startswith("## Sessions on one host\n\n")
-    assert text in pages.on_one_host(HOST, text)
+    found = pages.on_one_host(HOST, text)
+    assert text in " ".join(found.split())
+    assert max(map(len, found.splitlines())) <= pages.WIDTH

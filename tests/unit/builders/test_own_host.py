@@ -89,6 +89,12 @@ def test_the_whole_of_what_the_pod_is_besides() -> None:
     assert env["AGENTSESSIONS_GRACE_SECONDS"] == str(pod["spec"]["terminationGracePeriodSeconds"]) == "30"
 
 
+def test_no_grace_at_all_is_a_choice() -> None:
+    pod = build(session=make_nap(terminationGracePeriodSeconds=0).build())
+    env = {var["name"]: var.get("value") for var in container(pod)["env"]}
+    assert env["AGENTSESSIONS_GRACE_SECONDS"] == str(pod["spec"]["terminationGracePeriodSeconds"]) == "0"
+
+
 def test_every_mount_has_a_volume_and_every_volume_a_mount() -> None:
     archive = {"s3": {"bucket": "files"}, "secretRef": {"name": "keys"}}
     for workspace in ({}, {"storage": "1Gi"}, {"archive": archive}):

@@ -57,9 +57,13 @@ def test_the_whole_pod_of_the_smallest_session() -> None:
                 "agentsessions.dev/session": "hello",
                 "agentsessions.dev/session-uid": UID,
                 "agentsessions.dev/attempt": "0",
+                "agentsessions.dev/disruption": "AtTurnBoundary",
                 "agentsessions.dev/network-policy": "policy",
             },
-            "annotations": {"agentsessions.dev/template-hash": make_settings().hash},
+            "annotations": {
+                "agentsessions.dev/template-hash": make_settings().hash,
+                "cluster-autoscaler.kubernetes.io/safe-to-evict": "true",
+            },
             "ownerReferences": [
                 {
                     "apiVersion": "agentsessions.dev/v1alpha1",

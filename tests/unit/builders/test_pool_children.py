@@ -83,7 +83,8 @@ def test_labels_and_selectors_of_all_children_agree() -> None:
     assert made["spec"]["selector"] == {"matchLabels": FINDS}
     assert made["spec"]["template"]["metadata"]["labels"] == LABELS | {"agentsessions.dev/network-policy": "p"}
     assert service["spec"]["selector"] == FINDS
-    assert budget["spec"] == {"maxUnavailable": 1, "selector": {"matchLabels": FINDS}}
+    policy = {"unhealthyPodEvictionPolicy": "IfHealthyBudget"}
+    assert budget["spec"] == {"maxUnavailable": 1, "selector": {"matchLabels": FINDS}} | policy
     (spread,) = pod(made)["topologySpreadConstraints"]
     assert spread["labelSelector"] == {"matchLabels": FINDS}
     assert selector(pool) == FINDS

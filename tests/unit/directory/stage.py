@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from typing import Any
+from unittest.mock import AsyncMock
 from uuid import uuid4
 
 import jwt
@@ -10,6 +11,7 @@ from agentsessions.api.base import Json
 from agentsessions.directory.access import Access
 from agentsessions.directory.config import DirectoryConfig
 from agentsessions.directory.decide import Decider
+from agentsessions.directory.entry import Entry
 from agentsessions.directory.identity import Identities
 from agentsessions.directory.tickets import Tickets
 from agentsessions.directory.waking import Waker
@@ -82,13 +84,13 @@ class Stage:
         self.keys = key_ring(new_key())
         streams = HostStreams(client=None)  # type: ignore[arg-type]
         self.whereabouts = Whereabouts(kube, self.world, streams, Waker(kube))
-        self.signer, self.tickets = Signer(self.keys), Tickets(self.config.max_held)
+        self.entry, self.tickets = Entry(Signer(self.keys), AsyncMock()), Tickets(self.config.max_held)
         self.decider = Decider(
             self.config,
             Identities(kube, self.config),
             Access(kube, self.config),
             self.whereabouts,
-            self.signer,
+            self.entry,
             self.tickets,
         )
         self.world.pod(POD_UID, pod())

@@ -128,7 +128,7 @@ async def scene(monkeypatch: pytest.MonkeyPatch, heartbeat: float = 5.0, **confi
         stack.push_async_callback(server.close)
         monkeypatch.setattr(entry, "PORT", server.port)
         http = await stack.enter_async_context(host_client())
-        relay = Relay(stage.whereabouts, stage.signer, stage.tickets, http, heartbeat)
+        relay = Relay(stage.whereabouts, stage.entry, stage.tickets, http, heartbeat)
         stage.tickets.address = await open_relay(stack, relay)
         stage.world.pod(POD_UID, pod(ip="127.0.0.1"))
         client = await stack.enter_async_context(aiohttp.ClientSession())
@@ -354,6 +354,18 @@ async def test_what_the_host_refuses_is_told_in_its_words(
             ((_, data),) = [event for event in events(await answer.read()) if event[0] == "error"]
         expected: Json = {"message": f"about {slug}", "type": body["type"], "status": status}
         assert json.loads(data) == expected | ({"retryAfterSeconds": wait} if wait else {})
+
+
+async def test_a_host_that_does_not_take_our_token_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that was told 401 would throw its own good token away."""
+    async with scene(monkeypatch) as at:
+        ticket = await at.ticket()
+        at.stand()
+        at.host.refusal = web.json_response(problem("expired-token", "t", 401, "old"), status=401)
+        async with at.opened(ticket, data=b"{}") as answer:
+            ((_, data),) = [event for event in events(await answer.read()) if event[0] == "error"]
+        told = json.loads(data)
+        assert (told["status"], told["type"].rpartition("/")[2]) == (503, "session-not-ready")
 
 
 async def test_an_answer_that_no_host_gives_is_not_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -14,7 +14,7 @@ from agentsessions.directory.waking import Waker
 from agentsessions.directory.world import SessionView, session_view
 from agentsessions.kube.errors import Conflict, KubeError, NotFound, Transient
 from agentsessions.kube.paths import SESSIONS
-from unit.directory.stage import AT, Stage, session
+from unit.directory.stage import AT, POD_UID, Stage, pod, session
 
 KEY = ("team", "one")
 ASLEEP = SessionView("u", "Hybrid", "", "", "Asleep", False, False, frozenset())
@@ -116,10 +116,11 @@ async def test_what_was_asked_long_ago_is_forgotten(waker: Waker, monkeypatch: p
 
 def test_a_session_in_a_few_words_has_both_times() -> None:
     ready = {"type": "Ready", "status": "True", "reason": "Asleep"}
-    status = {"conditions": [ready], "lastRequestTime": "b", "answeredRequestTime": "a"}
+    status = {"conditions": [ready], "lastRequestTime": "b", "answeredRequestTime": "a", "suspendTime": "c"}
+    status |= {"retryTime": "2026-05-04T12:00:00.123456Z"}
     view = session_view({"metadata": {"uid": "u"}, "spec": {"pattern": "Hybrid"}, "status": status})
     assert (view.is_asleep, view.is_suspended, view.is_held) == (True, False, False)
-    assert (view.requested, view.answered) == ("b", "a")
+    assert (view.requested, view.answered, view.suspended, view.retry) == ("b", "a", "c", NOW)
 
 
 def asleep(**change: Any) -> SessionView:
@@ -170,6 +171,26 @@ async def test_a_suspended_session_is_not_woken() -> None:
     assert stage.asked == 0
 
 
+@pytest.mark.requirement("H50")
+@pytest.mark.parametrize(
+    ("reason", "slug"), [("TurnLimitReached", "turn-limit-reached"), ("AgeLimitReached", "age-limit-reached")]
+)
+async def test_one_that_has_reached_a_bound_is_not_woken(reason: str, slug: str) -> None:
+    stage = Sleeping(config=DirectoryConfig(hold_seconds=30))
+    stage.world.session(KEY, asleep(reason=reason, stalled=True))
+    assert (await stage.ask(f"{AT}/messages", "POST"))[:2] == (409, slug)
+    assert (await stage.ask(AT))[:2] == (409, "session-asleep")
+    assert stage.asked == 0
+
+
+@pytest.mark.requirement("H50")
+async def test_one_that_has_reached_a_bound_and_is_awake_answers_for_itself() -> None:
+    stage = Sleeping()
+    stage.world.pod(POD_UID, pod())
+    stage.world.session(KEY, session(reason="TurnLimitReached", stalled=True))
+    assert (await stage.ask(f"{AT}/transcript"))[:2] == (200, "allowed")
+
+
 @pytest.mark.requirement("H12", "H30")
 async def test_one_that_was_woken_in_vain_and_has_no_pod_is_tried_again_by_a_message() -> None:
     stage = Sleeping(config=DirectoryConfig(hold_seconds=30))
@@ -178,6 +199,40 @@ async def test_one_that_was_woken_in_vain_and_has_no_pod_is_tried_again_by_a_mes
     assert stage.asked == 0
     assert (await stage.ask(f"{AT}/messages", "POST"))[:2] == (200, "allowed")
     assert stage.asked == 1
+
+
+@dataclass
+class InVain(Sleeping):
+    """A directory with a session whose every wake is given up."""
+
+    async def _merge(self, *_: Any, **__: Any) -> Json:
+        self.asked += 1
+        loop, word = asyncio.get_running_loop(), str(self.asked)
+        told = self.world.session
+        told(KEY, asleep(reason="Waking", pod="nap-1", requested=word, answered=word, suspended=self.slept()))
+        given_up = asleep(reason="BackoffLimitExceeded", stalled=True, requested=word, answered=word, suspended=word)
+        loop.call_later(0.05, told, KEY, given_up)
+        return {}
+
+    def slept(self) -> str:
+        """Return when it last lost its pod."""
+        return self.world.sessions[KEY].suspended
+
+
+@pytest.mark.requirement("K02", "H12")
+@pytest.mark.parametrize("reason", ["Asleep", "BackoffLimitExceeded"])
+async def test_a_request_that_saw_a_wake_in_vain_gets_the_reason_and_asks_for_no_other(reason: str) -> None:
+    stage = InVain(config=DirectoryConfig(hold_seconds=30))
+    stage.world.session(KEY, asleep(reason=reason, stalled=reason != "Asleep"))
+    first = asyncio.create_task(stage.ask(f"{AT}/messages", "POST"))
+    await asyncio.sleep(0.02)
+    late = asyncio.create_task(stage.ask(f"{AT}/messages", "POST"))  # while the session wakes
+    for status, outcome, found in await asyncio.gather(first, late):
+        assert (status, outcome) == (503, "session-stalled")
+        assert "BackoffLimitExceeded" in found.body["detail"]
+    assert stage.asked == 1
+    assert (await stage.ask(f"{AT}/messages", "POST"))[:2] == (503, "session-stalled")
+    assert stage.asked == 2, "the next message tries again, once"
 
 
 @pytest.mark.requirement("H12", "H30")
@@ -190,6 +245,22 @@ async def test_one_that_no_message_can_help_is_not_woken(change: Json) -> None:
     stage.world.session(KEY, asleep(stalled=True, **change))
     assert (await stage.ask(f"{AT}/messages", "POST"))[:2] == (503, "session-stalled")
     assert stage.asked == 0
+
+
+@pytest.mark.requirement("K02", "H12")
+@pytest.mark.parametrize(("left", "told"), [(12, "30"), (100, "100")])
+async def test_one_that_was_woken_in_vain_too_often_is_not_asked_for_before_its_time(left: float, told: str) -> None:
+    stage = Sleeping(config=DirectoryConfig(hold_seconds=30))
+    stage.whereabouts.waker.clock = lambda: NOW
+    given_up = asleep(reason="BackoffLimitExceeded", stalled=True, retry=NOW + timedelta(seconds=left))
+    stage.world.session(KEY, given_up)
+    status, outcome, found = await stage.ask(f"{AT}/messages", "POST")
+    assert (status, outcome, found.headers["Retry-After"]) == (503, "session-stalled", told)
+    assert "BackoffLimitExceeded" in found.body["detail"]
+    assert stage.asked == 0
+    stage.whereabouts.waker.clock = lambda: NOW + timedelta(seconds=left)
+    assert (await stage.ask(f"{AT}/messages", "POST"))[:2] == (200, "allowed")
+    assert stage.asked == 1
 
 
 async def test_one_that_is_suspended_while_a_request_waits_is_told_so() -> None:

@@ -23,10 +23,22 @@ def test_the_table_counts_hits_and_tells_what_was_wrong() -> None:
     cells = [CELL, replace(CELL, seconds=7.6), replace(CELL, moment="wake", problems=["x"])]
     cells.append(replace(CELL, moment="create", hit=False, seconds=99))
     assert record.table(cells, ["create", "idle", "wake", "delete"]).splitlines() == [
-        "| fault | create | idle | wake | delete | longest |",
-        "|---|---|---|---|---|---|",
-        "| pod deleted | none to hit | 2 | 1, **1 wrong** | not run | 8 s |",
+        "| fault | create | idle | wake | delete | longest (stated) | most writes |",
+        "|---|---|---|---|---|---|---|",
+        "| pod deleted | none to hit | 2 | 1, **1 wrong** | not run | 8 s | not counted |",
     ]
+
+
+def test_the_table_shows_what_was_stated_and_how_much_was_written() -> None:
+    cells = [replace(CELL, stated=90, writes=7), replace(CELL, stated=90, writes=11), CELL]
+    assert "| 3 s (90 s) | 11 |" in record.table(cells, ["idle"])
+
+
+def test_cells_of_earlier_runs_that_measured_less_can_be_read(tmp_path: Path) -> None:
+    file = tmp_path / "cells"
+    line = '{"seed": 1, "strike": "pod deleted", "moment": "idle", "hit": true, "seconds": 3.2, "problems": []}'
+    file.write_text(f"{line}\n")
+    assert record.read(file) == [replace(CELL, acknowledged=0)]
 
 
 def test_what_went_wrong_without_a_hit_is_not_hidden() -> None:

@@ -3,7 +3,9 @@
 import asyncio
 import signal
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,12 +14,20 @@ import pytest
 
 from agentsessions import __main__ as command_line
 from agentsessions import metrics
-from agentsessions.api.config import OperatorConfig
+from agentsessions.api.config import Admission as Rules
+from agentsessions.api.config import KubernetesApi, OperatorConfig
 from agentsessions.api.session import AgentSessionSpec
+from agentsessions.api.status import Host
 from agentsessions.handlers import main
 from agentsessions.handlers.server import Health
 from agentsessions.kube.errors import KubeError, NotFound, Transient
+from agentsessions.kube.pace import Pace
+from agentsessions.kube.paths import SESSIONS
+from agentsessions.reconcile.admission import Admission
 from agentsessions.reconcile.audit import Auditor
+from agentsessions.reconcile.model import Need
+from agentsessions.reconcile.queue import SessionQueue
+from unit.make import NOW, make_session
 from unit.world import World
 
 
@@ -110,6 +120,39 @@ async def test_the_namespaces_of_the_configuration_are_watched(
     assert (watching.options["namespaces"], watching.options["clusterwide"]) == (namespaces, clusterwide)
 
 
+async def test_the_bounds_on_requests_are_those_of_the_configuration(cluster: Cluster, watching: Kopf) -> None:
+    config = OperatorConfig(kubernetes_api=KubernetesApi(qps=7, burst=9))
+    running = asyncio.create_task(main._main(config, free_port()))
+    await watching.started.wait()
+    watching.options["stop_flag"].set()
+    await running
+    pace: Pace = cluster.pace  # type: ignore[attr-defined]
+    assert (pace.qps, pace.burst) == (7, 9)
+
+
+async def test_all_that_is_decided_by_time_is_decided_by_the_api_servers(
+    cluster: Cluster, watching: Kopf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clocks: list[Callable[[], datetime]] = []
+
+    def noting(kind: Callable[..., Any], place: int) -> Callable[..., Any]:
+        def made(*arguments: Any) -> Any:
+            clocks.append(arguments[place])
+            return kind(*arguments)
+
+        return made
+
+    monkeypatch.setattr(main, "Reconciler", noting(main.Reconciler, 4))
+    monkeypatch.setattr(main, "PoolReconciler", noting(main.PoolReconciler, 3))
+    monkeypatch.setattr(main, "HostClocks", noting(main.HostClocks, 0))
+    running = asyncio.create_task(main._main(OperatorConfig(), free_port()))
+    await watching.started.wait()
+    watching.options["stop_flag"].set()
+    await running
+    cluster.now = NOW + timedelta(days=1)
+    assert [clock() for clock in clocks] == [cluster.now.timestamp(), cluster.now, cluster.now]
+
+
 async def test_a_part_that_dies_ends_the_operator_badly(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -135,6 +178,24 @@ async def test_the_operator_waits_for_its_kinds(cluster: Cluster, caplog: pytest
     told = [r.message for r in caplog.records if r.levelname == "WARNING"]
     assert [("CRD" in text, "API server" in text) for text in told] == [(True, False), (False, True), (True, False)]
     assert {request.plural for request in cluster.requests} == {"agentpools", "agentsessions", "agenttemplates"}
+
+
+@pytest.mark.usefixtures("no_pauses")
+async def test_nobody_works_before_it_is_known_who_has_a_pod(cluster: Cluster) -> None:
+    cluster.add(SESSIONS, make_session().with_status(host=Host(pod="p")).json())
+    cluster.troubles = [Transient(0, "no answer")]
+    worked = asyncio.Event()
+
+    async def work(key: tuple[str, str]) -> None:
+        assert admission.turn(make_session("other").build(), Need("q", 0), NOW) is not None
+        worked.set()
+
+    queue, admission = SessionQueue(work, 1), Admission(Rules(waking=1))
+    queue.add(("team-a", "other"))
+    running = asyncio.create_task(main._run_workers(queue, admission, cluster, []))  # type: ignore[arg-type]
+    await asyncio.wait_for(worked.wait(), 5)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
 
 
 async def test_an_operator_that_is_told_to_stop_waits_no_longer(cluster: Cluster) -> None:

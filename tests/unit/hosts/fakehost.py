@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-import aiohttp
 import jwt
 from aiohttp import web
 from aiohttp.test_utils import TestServer
@@ -24,7 +23,7 @@ from agentsessions.api.host import (
     Phase,
     problem,
 )
-from agentsessions.hosts.client import HostAddress, HostClient
+from agentsessions.hosts.client import HostAddress, HostClient, connections
 from agentsessions.hosts.keys import KeyRing, key_ring, new_key
 from agentsessions.hosts.tokens import Signer
 
@@ -54,6 +53,7 @@ class FakeHost:
     sessions: dict[str, HostSession] = field(default_factory=dict)
     given: list[Activation] = field(default_factory=list)
     deleted: list[tuple[str, str]] = field(default_factory=list)
+    archived: list[str] = field(default_factory=list)
     scopes: list[str] = field(default_factory=list)
     followers: list[asyncio.Queue[bytes | None]] = field(default_factory=list)
     connections: int = 0
@@ -132,6 +132,7 @@ class FakeHost:
 
     async def _delete(self, request: web.Request) -> web.Response:
         self.deleted.append((request.match_info["id"], request.query["files"]))
+        self.archived += [request.match_info["id"]] if request.query.get("archive") == "true" else []
         if self.sessions.pop(request.match_info["id"], None):
             self.say("removed", {"sessionId": request.match_info["id"]})
         return web.Response(status=204)
@@ -168,7 +169,7 @@ async def serving(*hosts: FakeHost) -> AsyncIterator[HostClient]:
         await server.start_server()
         servers.append(server)
         host.address = HostAddress(host.pod, host.uid, "127.0.0.1", server.port or 0)
-    async with aiohttp.ClientSession() as http:
+    async with connections() as http:
         try:
             yield HostClient(http, Signer(KEYS))
         finally:

@@ -31,9 +31,11 @@ async def test_a_session_is_given_read_suspended_and_taken_back() -> None:
         assert (await client.suspend(host.address, UID, patient=True)).name == "talk"
         assert [str(one.session_id) for one in (await client.snapshot(host.address)).sessions] == [UID]
         await client.delete(host.address, UID, "keep")
-    assert host.deleted == [(UID, "keep")]
+        await client.delete(host.address, UID, "delete", archive=True)
+    assert host.deleted == [(UID, "keep"), (UID, "delete")]
+    assert host.archived == [UID]
     assert host.given == [GIVEN]
-    assert host.scopes == ["host", "session", "host", "host", "host"]
+    assert host.scopes == ["host", "session", "host", "host", "host", "host"]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from pathlib import Path
 
 import jwt
@@ -13,6 +14,7 @@ from agentrunner.serving.problems import Problem
 from agentrunner.serving.tokens import Verifier
 from agentsessions.api.config import SigningKey
 from agentsessions.api.host import MAX_TOKEN_SECONDS, Scope
+from agentsessions.hosts.clocks import HostClocks
 from agentsessions.hosts.keys import BadKey, ensure_keys, key_ring, load_keys, new_key
 from agentsessions.hosts.tokens import LIFE_SECONDS, Signer
 from agentsessions.kube.paths import SECRETS
@@ -132,7 +134,7 @@ def test_a_token_is_for_one_pod_and_by_one_key() -> None:
 
 def test_a_token_is_given_out_again_only_for_the_same_and_only_while_fresh() -> None:
     time = [1_800_000_000.0]
-    signer = Signer(key_ring(new_key()), clock=lambda: time[0])
+    signer = Signer(key_ring(new_key()), HostClocks(lambda: time[0]))
     first = signer.token("pod-1", Scope.SESSION, "a")
     assert signer.token("pod-1", Scope.SESSION, "a") == first
     others = {
@@ -154,3 +156,14 @@ def test_the_number_of_remembered_tokens_is_bounded(monkeypatch: pytest.MonkeyPa
     for pod in ("a", "b", "c"):
         signer.token(pod, Scope.HOST)
     assert [key[0] for key in signer._cache] == ["b", "c"]
+
+
+def test_a_token_of_a_time_before_the_clock_was_set_back_is_not_given_out_again() -> None:
+    clock = [time.time() + 300]
+    ring = key_ring(new_key())
+    signer, verifier = Signer(ring, HostClocks(lambda: clock[0])), Verifier(ring.public_keys, "pod-1")
+    ahead = signer.token("pod-1", Scope.HOST)
+    with pytest.raises(Problem):
+        verifier.caller(ahead)
+    clock[0] -= 300
+    assert verifier.caller(signer.token("pod-1", Scope.HOST)).scope is Scope.HOST

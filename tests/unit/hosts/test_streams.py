@@ -1,6 +1,7 @@
 """Following hosts over real HTTP: what is known, what is told, and what happens when streams end."""
 
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
@@ -144,13 +145,29 @@ async def test_what_a_host_answered_is_known_before_its_stream_says_so() -> None
     host = FakeHost()
     async with serving(host) as client:
         ear = listen(client)
-        ear.streams.learn("nobody", make_host_session(ONE))
+        ear.streams.learn("nobody", make_host_session(ONE), None)
         ear.streams.follow([host.address])
-        ear.streams.learn(host.uid, make_host_session(ONE))
+        ear.streams.learn(host.uid, make_host_session(ONE), None)
         assert ear.streams.session(ONE, host.uid) is None, "a host that has not spoken has not been asked"
         await until(lambda: ear.hosts)
-        ear.streams.learn(host.uid, make_host_session(ONE))
+        ear.streams.learn(host.uid, make_host_session(ONE), None)
         assert ear.streams.session(ONE, host.uid) is not None
+        await ear.streams.close()
+
+
+async def test_an_answer_does_not_take_back_what_the_stream_has_said_meanwhile() -> None:
+    host = FakeHost(sessions={ONE: make_host_session(ONE)})
+    async with serving(host) as client:
+        ear = listen(client)
+        ear.streams.follow([host.address])
+        await until(lambda: ear.streams.session(ONE, host.uid))
+        asked = ear.streams.session(ONE, host.uid)
+        host.tell(make_host_session(ONE, phase=Phase.SUSPENDED, put_away=True))
+        await until(lambda: ear.streams.session(ONE, host.uid) != asked)
+        ear.streams.learn(host.uid, make_host_session(ONE, phase=Phase.RUNNING), asked)
+        known = ear.streams.session(ONE, host.uid)
+        assert known is not None
+        assert known.put_away
         await ear.streams.close()
 
 
@@ -181,3 +198,12 @@ def test_an_event_without_an_end_is_not_waited_for(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("agentsessions.hosts.sse.MAX_EVENT_BYTES", 10)
     with pytest.raises(ValueError, match="no end"):
         events_of([b"data: 1234", b"5"])
+
+
+async def test_any_number_of_hosts_is_followed_and_there_is_room_for_calls() -> None:
+    host = FakeHost()
+    async with serving(host) as client, AsyncExitStack() as stack:
+        for _ in range(150):
+            await stack.enter_async_context(client.events(host.address, Scope.HOST))
+        assert host.connections == 150
+        assert (await client.snapshot(host.address)).pod_uid == host.uid

@@ -9,6 +9,7 @@ import pytest
 from cluster import ClusterError
 from images import build
 from images.build import Builder
+from images.catalog import Image
 from images.engines import Build
 from images.errors import ImageError
 
@@ -79,3 +80,14 @@ def test_a_program_that_cannot_be_built_is_named(tmp_path: Path, monkeypatch: py
 
 def _refuse(target: Path, source: Path) -> None:
     raise OSError("another file system")
+
+
+def test_an_image_of_another_checkout_is_built_from_its_files(tmp_path: Path) -> None:
+    engine, root = Noting(), tmp_path / "before"
+    (root / "operator").mkdir(parents=True)
+    (root / "operator" / "Dockerfile").write_text("FROM scratch")
+    image = Image("before", "operator/Dockerfile", ("operator",))
+    first = Builder(engine, tmp_path, root=root).archive_of(image)
+    assert engine.built == [{"operator/Dockerfile": False}]
+    assert Builder(engine, tmp_path, root=root).archive_of(image) == first
+    assert len(engine.built) == 1

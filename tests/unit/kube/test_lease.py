@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from agentsessions import metrics
 from agentsessions.api.base import Json
 from agentsessions.api.config import LeaderElection
+from agentsessions.handlers import main
 from agentsessions.kube.client import Kube
 from agentsessions.kube.errors import AlreadyExists, Conflict, Transient
 from agentsessions.kube.lease import Leadership, LeadershipLost
@@ -162,6 +163,28 @@ async def test_a_lease_that_somebody_deletes_is_not_free_while_its_holder_may_le
     assert not await second._try()
     clock[0] += 3.1
     assert await second._try()
+
+
+@pytest.mark.requirement("K02")
+async def test_a_pods_next_life_does_not_wait_for_its_former_one(clock: list[float]) -> None:
+    api = Leases()
+    await replica(api, "pod-a_one")._try()
+    assert not await replica(api, "pod-ab_one")._try()
+    assert not await replica(api, "pod-b_one")._try()
+    assert await replica(api, "pod-a_two")._try()
+    assert api.lease is not None
+    assert api.lease["spec"]["leaseTransitions"] == 1
+
+
+@pytest.mark.parametrize("pod", ["pod-a", ""])
+def test_every_process_is_another_candidate_and_of_the_same_pod_only_in_one(
+    pod: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POD_NAME", pod)
+    one, two = main._identity(), main._identity()
+    assert one != two
+    held = Sight(holder=one, version="1", lasts=7, at=100)
+    assert held.is_free_for(two, 101) == bool(pod)
 
 
 async def test_a_lease_that_is_lost_is_not_released(clock: list[float]) -> None:

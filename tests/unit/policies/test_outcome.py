@@ -123,6 +123,22 @@ GOOD = (True, "Completed", False, True)
             (False, "PodStopped", True, False),
             id="refused-by-the-node",
         ),
+        pytest.param(
+            kubelet.ended(1) | {"reason": "Error"}, (False, "AgentFailed", True, True), id="a-reason-of-no-kubelet"
+        ),
+        pytest.param(kubelet.ended(0) | {"reason": "Completed"}, GOOD, id="a-good-reason-of-no-kubelet"),
+        pytest.param(kubelet.refused_anew(), (False, "PodStopped", True, False), id="refused-while-it-ran"),
+        pytest.param(kubelet.refused_anew(0), (False, "PodStopped", True, False), id="refused-and-obedient"),
+        pytest.param(
+            kubelet.refused_anew(1, make_report("Failed", "Interrupted", retryable=True)),
+            (False, "PodStopped", True, False),
+            id="refused-and-said-so",
+        ),
+        pytest.param(
+            kubelet.refused_anew(1, make_report("Failed", "AgentCrashed", retryable=True)),
+            (False, "AgentCrashed", True, True),
+            id="refused-when-it-had-failed-already",
+        ),
     ],
 )
 def test_verdict(status: Json, expected: tuple[bool, str, bool, bool]) -> None:

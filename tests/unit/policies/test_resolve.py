@@ -4,10 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import history
 from agentsessions.api.base import Json
 from agentsessions.api.config import BUILT_IN
 from agentsessions.api.session import AgentSessionSpec
-from agentsessions.api.template import TemplateFields
+from agentsessions.api.template import Limits, TemplateFields
 from agentsessions.policies.resolve import Settings, describe, merge, resolve
 from unit.make import make_session, make_settings
 
@@ -48,6 +49,15 @@ def test_merging_leaves_its_inputs_alone(base: Json, over: Json) -> None:
     before = (repr(base), repr(over))
     merge(base, over)
     assert (repr(base), repr(over)) == before
+
+
+@pytest.mark.requirement("K02")
+@pytest.mark.parametrize("one", history.hashes(), ids=lambda one: one["spec"]["pattern"])
+def test_an_upgrade_leaves_the_hash_as_it_was(one: Json) -> None:
+    """Another one has every awake session handed over anew, and each pod that does not start made anew."""
+    template = TemplateFields.model_validate(one.get("template", {}))
+    spec = AgentSessionSpec.model_validate(one["spec"])
+    assert resolve(spec, template, TemplateFields(), template_name="default").hash == one["hash"]
 
 
 def test_lists_are_replaced() -> None:
@@ -143,6 +153,70 @@ def test_the_hash_follows_the_merged_result_and_not_where_it_came_from() -> None
     assert by_session.hash != make_settings(image="y").hash
 
 
+OF_THE_OPERATOR = {
+    "priority": 7,
+    "idleTimeoutSeconds": 77,
+    "ttlSecondsAfterIdle": 77,
+    "limits": {"startDeadlineSeconds": 77},
+}
+OF_POD_AND_AGENT: Json = {
+    "image": "x",
+    "imagePullPolicy": "Always",
+    "imagePullSecrets": [{"name": "x"}],
+    "agent": {"model": "opus"},
+    "resources": {"cpu": "7"},
+    "workspace": {"storage": "7Gi"},
+    "security": {"hostUsers": False},
+    "modelEndpoint": {"baseUrl": "http://other.test"},
+    "networkPolicy": {"egress": []},
+    "sessionStore": {"type": "Redis", "secretRef": {"name": "x"}},
+    "contentLogging": "Include",
+    "promptEnvironmentVariable": "TASK",
+    "env": [{"name": "X", "value": "x"}],
+    "nodeSelector": {"a": "b"},
+    "tolerations": [{"key": "x", "operator": "Exists"}],
+    "priorityClassName": "x",
+    "disruption": "Safe",
+    "terminationGracePeriodSeconds": 77,
+}
+LIMITS_OF_POD_AND_AGENT: Json = {
+    "activeDeadlineSeconds": 77,
+    "turnDeadlineSeconds": 77,
+    "maxSessionTurns": 77,
+    "maxAgeSeconds": 77,
+    "recycleMemory": "77Mi",
+    "recycleAgeSeconds": 77,
+}
+
+
+def hash_with(**spec: object) -> str:
+    """Return the hash of a session's settings with further fields, in the form of the API."""
+    body = {"pattern": "Ephemeral", "prompt": "p", **spec}
+    return resolve(AgentSessionSpec.model_validate(body), None, TemplateFields(), template_name="default").hash
+
+
+@pytest.mark.parametrize(("name", "value"), OF_THE_OPERATOR.items())
+def test_what_only_the_operator_goes_by_is_not_in_the_hash(name: str, value: object) -> None:
+    assert hash_with(**{name: value}) == hash_with()
+
+
+@pytest.mark.parametrize(("name", "value"), OF_POD_AND_AGENT.items())
+def test_all_else_changes_the_hash(name: str, value: object) -> None:
+    assert hash_with(**{name: value}) != hash_with()
+
+
+@pytest.mark.parametrize(("name", "value"), LIMITS_OF_POD_AND_AGENT.items())
+def test_every_limit_that_a_pod_or_a_host_keeps_changes_the_hash(name: str, value: object) -> None:
+    assert hash_with(limits={name: value}) != hash_with()
+
+
+def test_it_is_known_of_every_field_whether_it_is_in_the_hash() -> None:
+    fields_known = OF_THE_OPERATOR.keys() | OF_POD_AND_AGENT.keys()
+    assert fields_known == {field.alias for field in TemplateFields.model_fields.values()}
+    limits_known = {"startDeadlineSeconds"} | LIMITS_OF_POD_AND_AGENT.keys()
+    assert limits_known == {field.alias for field in Limits.model_fields.values()}
+
+
 @pytest.mark.parametrize(("exists", "name"), [(True, "default"), (False, None)])
 def test_the_template_is_named_only_if_it_was_there(exists: bool, name: str | None) -> None:
     level = fields() if exists else None
@@ -164,6 +238,7 @@ def test_description_of_the_built_in_settings() -> None:
         "ephemeralStorage": "5Gi",
         "storage": "3Gi",
         "activeDeadlineSeconds": 3600,
+        "disruption": "AtTurnBoundary",
     }
 
 
@@ -175,4 +250,4 @@ def test_settings_of_nothing() -> None:
     bare = Settings(TemplateFields(), None, "h")
     assert bare.storage is None
     assert bare.agent.to_json() == {}
-    assert describe(bare).to_json() == {"templateHash": "h"}
+    assert describe(bare).to_json() == {"templateHash": "h", "disruption": "AtTurnBoundary"}

@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 from decimal import Decimal
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -123,6 +124,20 @@ def test_whether_another_attempt_follows(
 )
 def test_how_long_the_next_attempt_waits(failures: int, disruptions: int, seconds: int) -> None:
     assert restart.delay(Backoff(), failures=failures, disruptions=disruptions) == timedelta(seconds=seconds)
+
+
+@given(st.uuids(), st.integers(0, 20), st.integers(0, 20))
+def test_a_pause_is_shorter_by_chance_and_the_same_for_whoever_asks(uid: UUID, failures: int, disruptions: int) -> None:
+    nominal = restart.delay(Backoff(), failures=failures, disruptions=disruptions)
+    found = restart.pause(Backoff(), str(uid), failures=failures, disruptions=disruptions)
+    assert nominal * 0.75 <= found <= nominal
+    assert found == restart.pause(Backoff(), str(uid), failures=failures, disruptions=disruptions)
+
+
+def test_sessions_that_failed_together_come_back_one_after_another() -> None:
+    pauses = {restart.pause(Backoff(), f"uid-{n}", failures=1, disruptions=0) for n in range(100)}
+    assert len(pauses) == 100
+    assert max(pauses) - min(pauses) > timedelta(seconds=2)
 
 
 @given(st.integers(0, 50), st.integers(0, 50))

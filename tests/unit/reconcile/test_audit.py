@@ -1,12 +1,13 @@
 """Whether the watches still tell the truth."""
 
+import time
 from dataclasses import dataclass, field
 
 import pytest
 
 from agentsessions import metrics
 from agentsessions.api.base import Json
-from agentsessions.kube.paths import PODS, SESSIONS
+from agentsessions.kube.paths import NETWORK_POLICIES, PODS, SESSIONS
 from agentsessions.reconcile.audit import STALE_SECONDS, Auditor, WatchLog
 from unit.make import NAMESPACE
 from unit.operator_at_work import finish, start_world
@@ -144,16 +145,50 @@ def test_the_audit_lists_what_is_watched_and_no_more(namespaces: list[str], pods
     world, auditor = audited(namespaces)
     finish(auditor.audit())
     assert len(auditor.pods.behind) == pods
-    assert len(world.requests) == 2 * max(1, len(namespaces))
+    assert len(world.requests) == 6 * max(1, len(namespaces))
     assert metrics.watch_lag.labels("pods")._value.get() == pods
 
 
-def test_the_auditor_believes_both_watches_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def synced(kind: str) -> float | None:
+    """Return what is said of a watch's first listing."""
+    return metrics.REGISTRY.get_sample_value("agentsessions_watch_synced", {"resource": kind})
+
+
+def test_a_watch_is_synced_with_the_last_object_of_its_first_listing() -> None:
+    log = WatchLog(PODS, lambda _: None)
+    log.compare({}, {"a": 7, "b": 8}, 0)
+    assert (log.synced, synced("pods")) == (False, 0)
+    log.event(None, body("a", 7))
+    log.event(None, body("stranger", 9))
+    assert not log.synced
+    log.event("DELETED", body("b", 8))
+    assert (log.synced, synced("pods")) == (True, 1)
+    log.compare(dict(log.delivered_last), {"new": 10}, 30)
+    assert (log.synced, synced("pods")) == (True, 1), "to be behind later is another matter"
+
+
+def test_a_watch_of_nothing_is_synced_once_that_is_known() -> None:
+    log = WatchLog(PODS, lambda _: None)
+    assert not log.synced
+    log.compare({}, {}, 0)
+    assert log.synced
+
+
+def test_the_last_delivery_is_told() -> None:
+    before = time.time()
+    WatchLog(PODS, lambda _: None).event("MODIFIED", body("a", 7))
+    name = "agentsessions_watch_last_delivery_timestamp_seconds"
+    assert (metrics.REGISTRY.get_sample_value(name, {"resource": "pods"}) or 0) >= before
+
+
+def test_the_auditor_believes_no_watch_for_anothers_sake(monkeypatch: pytest.MonkeyPatch) -> None:
     world, auditor = audited([])
     now = 1000.0
     monkeypatch.setattr("time.monotonic", lambda: now)
     for pod in world.of(PODS):
         auditor.pods.delivered(pod)
+    for policy in world.of(NETWORK_POLICIES):
+        auditor.policies.delivered(policy)
     finish(auditor.audit())
     now += STALE_SECONDS + 1
     finish(auditor.audit())

@@ -5,10 +5,10 @@ from datetime import timedelta
 import pytest
 
 from agentsessions.api.config import OperatorConfig
-from agentsessions.kube.paths import CORE_EVENTS, PODS, SESSIONS
+from agentsessions.kube.paths import CORE_EVENTS, EVENTS, PODS, SESSIONS
 from unit import kubelet
 from unit.kstatus import kstatus
-from unit.make import NAMESPACE, make_session, stamp
+from unit.make import NAMESPACE, NOW, make_session, stamp
 from unit.operator_at_work import Operator, start_world
 from unit.situations import message, pod_of, ready
 
@@ -116,16 +116,40 @@ def test_the_newest_event_counts_whatever_order_they_come_in() -> None:
     assert ready(world) == ("False", "VolumeNotReady")
 
 
-def test_a_refused_pod_is_explained_and_tried_again_when_the_cause_is_mended() -> None:
+@pytest.mark.parametrize(
+    ("words", "reason", "condition"),
+    [
+        pytest.param(
+            "exceeded quota: compute, used: pods=5, limited: pods=5", "QuotaExceeded", "Reconciling", id="full"
+        ),
+        pytest.param("failed quota: compute: must specify limits.cpu", "PodRejected", "Stalled", id="never"),
+    ],
+)
+def test_a_refused_pod_is_explained_and_tried_again(words: str, reason: str, condition: str) -> None:
     world, operator = start_world()
-    world.refusals["pods"] = "exceeded quota: compute"
+    world.refusals["pods"] = words
     operator.look()
-    assert ready(world) == ("False", "PodRejected")
-    assert "exceeded quota" in message(world)
-    assert operator.requeue is not None
+    assert ready(world) == ("False", reason)
+    assert world.session().status.is_true(condition)
+    assert message(world) == words
+    assert [event["reason"] for event in world.of(EVENTS)] == [reason]
     world.refusals.clear()
     operator.settle()
     assert ready(world) == ("False", "Starting")
+
+
+def test_a_full_quota_is_tried_with_pauses_and_its_changing_counts_are_not_written() -> None:
+    world, operator = start_world()
+    tries = 0
+    while world.now < NOW + timedelta(hours=1):
+        world.refusals["pods"] = f"exceeded quota: compute, used: cpu={tries}, limited: cpu=5"
+        operator.look()
+        assert operator.requeue is not None
+        world.now += operator.requeue
+        tries += 1
+    status_writes = [r for r in world.requests if (r.verb, r.plural) == ("PATCH", SESSIONS.plural)]
+    assert len(status_writes) == 1
+    assert 10 <= tries <= 20
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,7 @@ def test_what_is_being_deleted_does_not_wake() -> None:
     [
         (State.ASLEEP, Reason.ASLEEP, "Hybrid"),
         (State.BLOCKED, Reason.IMAGE_PULL_FAILED, "Hybrid"),
+        (State.PROGRESSING, Reason.QUEUED, "Hybrid"),
         (State.PROGRESSING, Reason.STARTING, "LongRunning"),
     ],
 )

@@ -100,3 +100,16 @@ def test_a_spec_that_changes_after_the_end_is_acknowledged_and_no_more() -> None
     operator.settle()
     assert kstatus(world.of(SESSIONS)[0]) == "Current"
     assert world.session().status.result == result
+
+
+def test_what_only_the_operator_goes_by_holds_at_once_and_leaves_the_pod_as_it_is() -> None:
+    world, operator = start_world(make_session())
+    world.put_template(limits={"startDeadlineSeconds": 500})
+    operator.settle()
+    pod = pod_of(world)
+    world.edit(TEMPLATES, "default", limits={"startDeadlineSeconds": 600}, priority=3)
+    operator.settle()
+    assert pod_of(world)["metadata"] == pod["metadata"]
+    resolved = world.session().status.resolved
+    assert resolved is not None
+    assert resolved.start_deadline_seconds == 600

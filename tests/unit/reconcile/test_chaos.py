@@ -13,10 +13,11 @@ from agentsessions.api.status import AgentSessionStatus
 from agentsessions.kube.errors import Transient
 from agentsessions.kube.paths import PODS, SESSIONS, Kind
 from unit import kubelet
+from unit.interrupted import at_request, raise_
 from unit.kstatus import kstatus
 from unit.make import NAMESPACE, make_report, make_session
 from unit.operator_at_work import Operator, start_world
-from unit.world import Crash, Request, World, attempt_of
+from unit.world import Crash, World, attempt_of
 
 BACKOFF_LIMIT = 2
 REPORTED = {"turns": 1, "costUsd": "0.5"}
@@ -131,6 +132,12 @@ class Session(RuleBasedStateMachine):
     def user_touches_the_session(self) -> None:
         self.world.edit(SESSIONS, "hello", ttlSecondsAfterFinished=None)
 
+    @rule()
+    def nothing_else_happens(self) -> None:
+        """In a world that stands still a few passes are enough, and one more writes nothing."""
+        self.operator.hear()
+        self.operator.settle()
+
     @precondition(lambda self: self.finished is None)
     @rule()
     def all_is_calm_at_last(self) -> None:
@@ -205,25 +212,8 @@ class Session(RuleBasedStateMachine):
 
     def at_request(self, number: int, moment: str, what: Callable[[], Any]) -> None:
         """Reconcile, with something happening at a request, counted from 0."""
-        count = 0
-
-        def hook(when: str, request: Request) -> None:
-            nonlocal count
-            if when == moment:
-                count += 1
-                if count == number + 1:
-                    what()
-
-        self.world.around = hook
-        try:
+        with at_request(self.world, number, moment, what):
             self.operator.try_to_look()
-        finally:
-            self.world.around = lambda *_: None
-
-
-def raise_(error: BaseException) -> None:
-    """Raise, where only an expression may stand."""
-    raise error
 
 
 TestSession = Session.TestCase

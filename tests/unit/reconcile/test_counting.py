@@ -8,7 +8,7 @@ from agentsessions.hosts.errors import TranscriptMissing
 from agentsessions.kube.paths import SESSIONS
 from agentsessions.reconcile.longrunning.counting import Tally
 from unit.hosts.fakehost import make_host_session
-from unit.hybrid import TIMEOUT, UID, Stage, awake, in_pool, start
+from unit.hybrid import TIMEOUT, UID, Stage, awake, in_pool, make_nap, sleep, start
 from unit.make import NOW, later
 
 FOUND = ("TranscriptFound", "TranscriptMissing", "TranscriptTruncated", "TranscriptDiverged")
@@ -50,16 +50,6 @@ def timed(on: Stage) -> Clock:
     clock = Clock()
     on.lasting.tally.clock = clock
     return clock
-
-
-def sleep(on: Stage) -> None:
-    """Let the session be idle until it is put away."""
-    on.idle(TIMEOUT)
-    on.look()
-    on.stores()
-    on.settle()
-    on.end_pods()
-    on.settle()
 
 
 def test_a_life_from_sleep_to_sleep_is_counted_once() -> None:
@@ -187,6 +177,17 @@ def test_a_turn_that_a_lost_pod_cut_is_counted_when_it_is_found() -> None:
     on.settle()
     assert on.says("Resumed") == ("True", "TranscriptFound")
     assert since.grown("turns_interrupted_total") == 1
+
+
+def test_a_pod_that_is_given_up_with_nothing_stored_was_not_put_away() -> None:
+    on, since = start(make_nap(limits={"startDeadlineSeconds": 60})), Since()
+    on.settle()
+    on.ask()
+    on.settle()
+    on.idle(61)
+    on.settle()
+    assert on.says() == ("False", "StartDeadlineExceeded")
+    assert since.grown("put_aways_total") == 0
 
 
 def test_a_host_that_is_busy_after_all_is_no_fault_and_is_counted_apart() -> None:

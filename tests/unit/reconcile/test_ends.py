@@ -2,11 +2,13 @@
 
 from datetime import timedelta
 
-from agentsessions.kube.paths import PODS, SECRETS, SESSIONS
+import pytest
+
+from agentsessions.kube.paths import EVENTS, PODS, SECRETS, SESSIONS
 from unit import kubelet
 from unit.make import NAMESPACE, NOW, make_session
 from unit.operator_at_work import start_world
-from unit.situations import DONE, pod_of, ready
+from unit.situations import DONE, message, pod_of, ready
 from unit.world import Request
 
 
@@ -36,6 +38,57 @@ def test_a_deadline_that_the_node_does_not_keep_is_kept_by_the_operator() -> Non
     assert ready(world) == ("False", "DeadlineExceeded")
     assert "deletionTimestamp" in pod_of(world)["metadata"]
     assert operator.look() == 0
+
+
+def test_a_pod_that_starts_at_the_moment_of_its_deadline_runs_on() -> None:
+    world, operator = start_world(make_session().with_spec(limits={"startDeadlineSeconds": 100}))
+    operator.settle()
+    world.set_pod(pod_of(world), kubelet.unschedulable("0/2 nodes are available."))
+    operator.settle()
+    world.now += timedelta(seconds=100)
+
+    def starts(moment: str, request: Request) -> None:
+        if moment == "before" and (request.verb, request.plural) == ("DELETE", PODS.plural):
+            world.around = lambda *_: None
+            world.set_pod(pod_of(world), kubelet.running())
+
+    world.around = starts
+    operator.look()
+    assert operator.requeue == timedelta()
+    operator.settle()
+    assert ready(world) == ("True", "Running")
+    assert "deletionTimestamp" not in pod_of(world)["metadata"]
+    assert world.of(EVENTS) == []
+
+
+@pytest.mark.requirement("H50")
+def test_a_pod_that_does_not_start_in_time_ends_the_session_with_the_schedulers_words() -> None:
+    world, operator = start_world(make_session().with_spec(limits={"startDeadlineSeconds": 100}))
+    operator.settle()
+    world.set_pod(pod_of(world), kubelet.unschedulable("0/2 nodes are available: 2 Insufficient memory."))
+    world.now += timedelta(seconds=90)
+    operator.settle()
+    assert ready(world) == ("False", "Unschedulable")
+    assert operator.requeue == timedelta(seconds=10)
+    world.set_pod(pod_of(world), kubelet.unschedulable("0/2 nodes are available: 2 Too many pods."))
+    world.now += timedelta(seconds=10)
+    operator.look()
+    assert ready(world) == ("False", "StartDeadlineExceeded")
+    assert world.session().status.condition("Succeeded").status == "False"  # type: ignore[union-attr]
+    assert "within 100 seconds (`limits.startDeadlineSeconds`)" in message(world)
+    assert message(world).endswith("2 Too many pods.")
+    assert list(world.pods()) == []
+    assert [event["reason"] for event in world.of(EVENTS)] == ["StartDeadlineExceeded"]
+    assert operator.look() == 0
+
+
+def test_a_pod_that_started_in_time_is_left_alone_by_that_deadline() -> None:
+    world, operator = start_world(make_session().with_spec(limits={"startDeadlineSeconds": 100}))
+    operator.settle()
+    world.set_pod(pod_of(world), kubelet.running())
+    world.now += timedelta(seconds=200)
+    operator.settle()
+    assert ready(world) == ("True", "Running")
 
 
 def test_retries_share_one_deadline() -> None:

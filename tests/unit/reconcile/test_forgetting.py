@@ -152,12 +152,25 @@ def test_a_pod_removes_what_a_sleeper_has_stored() -> None:
     assert on.events() == []
 
 
+@pytest.mark.parametrize(("store", "told"), [(FORGETFUL, "Delete"), (STORE, "Retain")], ids=["delete", "retain"])
+def test_its_host_is_told_whether_what_is_stored_stays(store: Json, told: str) -> None:
+    assert awake(make_nap(sessionStore=store)).hosts.given[-1].on_delete == told
+
+
+def test_a_host_is_told_when_that_changes() -> None:
+    on = in_pool()
+    on.wake()
+    on.world.put_template(sessionStore=FORGETFUL)
+    on.settle()
+    assert [given.on_delete for given in on.hosts.given] == ["Retain", "Delete"]
+
+
 def test_its_own_pods_are_gone_before() -> None:
     on = awake(forgetful())
     (own,) = on.pods()
     delete(on)
     on.settle()
-    assert on.hosts.deleted == [(UID, "delete")]
+    assert (on.hosts.deleted, on.hosts.archived) == ([(UID, "delete")], [])
     assert on.pods() == []
     assert [pod["metadata"]["name"] for pod in on.world.pods()] == [own], "on its way out"
     assert own in on.message()
@@ -174,7 +187,8 @@ def test_a_session_of_a_pool_leaves_its_host_before() -> None:
     on.hosts.refusal = None
     calls: list[str] = []
 
-    async def unreachable(host: object, session_id: str, files: str) -> None:
+    async def unreachable(host: object, session_id: str, files: str, *, archive: bool) -> None:
+        assert not archive, "what is to be forgotten needs no archive"
         calls.append(session_id)
         raise Unreachable(0, "no-answer", "TimeoutError")
 
@@ -186,7 +200,7 @@ def test_a_session_of_a_pool_leaves_its_host_before() -> None:
     assert "does not let go" in on.message()
     on.hosts.delete = reachable  # type: ignore[method-assign]
     on.settle()
-    assert on.hosts.deleted == [(UID, "delete")]
+    assert (on.hosts.deleted, on.hosts.archived) == ([(UID, "delete")], [])
     assert set(on.pods()) == {*hosts, CLEANUP}
     assert issubclass(Unreachable, HostError)
 
@@ -292,6 +306,20 @@ def test_a_namespace_that_is_deleted_does_not_wait() -> None:
     on.look()
     assert not is_there(on)
     assert "namespace is being deleted" in on.world.of(EVENTS)[0]["note"]
+
+
+def test_a_step_of_the_clock_does_not_end_its_patience() -> None:
+    on = asleep()
+    on.world.refusals["POST pods"] = "exceeded quota: pods"
+    on.lasting.clock = lambda: 0.0
+    delete(on)
+    on.look()
+    on.idle(86_400)
+    on.look()
+    assert on.says("Reconciling") == ("True", "Forgetting")
+    on.lasting.clock = lambda: (PATIENCE + GRACE).total_seconds()
+    on.look()
+    assert on.events() == ["ConversationKept"]
 
 
 def test_a_quota_is_waited_for() -> None:

@@ -79,6 +79,9 @@ def test_woken_in_vain_it_gives_its_pod_back_and_a_message_tries_again(slug: str
     on.end_pods()
     on.hosts.refusal = None
     on.wake()
+    assert on.says() == ("False", reason), "after the second wake in vain the next waits a little"
+    on.idle(10)
+    on.wake()
     assert on.says() == ("True", "Running")
 
 

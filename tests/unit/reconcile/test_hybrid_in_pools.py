@@ -177,6 +177,16 @@ def test_news_of_another_pod_of_the_session_are_not_its_own() -> None:
     assert queue.keys == []
 
 
+def test_nothing_is_kept_of_a_session_that_went_soon_after_its_last_news() -> None:
+    lasting = LongRunning(World(), CONFIG, Hosts(), Hosts(), queue=Queued())  # type: ignore[arg-type]
+    lasting.occupancy.told(body_of(UID, "Running", "chat-0", "u0"))
+    seat = lasting.occupancy.seat(UID)
+    assert seat is not None
+    lasting._due.add(seat.key)  # figures were to be written in a minute
+    finish(lasting.gone(seat.key))
+    assert lasting._due == set()
+
+
 def test_pods_of_sessions_are_followed_beside_those_of_pools() -> None:
     on = awake()
     on.world.add(PODS, make_host_pod("chat-0", "u0"))
@@ -194,4 +204,4 @@ def test_a_deleted_session_is_taken_from_its_host() -> None:
     on.settle()
     on.world.remove(SESSIONS, *KEY)
     on.look()
-    assert on.hosts.deleted == [(UID, "delete")]
+    assert (on.hosts.deleted, on.hosts.archived) == ([(UID, "delete")], [UID])

@@ -124,6 +124,24 @@ def test_how_long_it_may_be_idle(spec: Json, seconds: int) -> None:
     assert on.requeue == timedelta(seconds=seconds)
 
 
+def test_what_only_the_operator_goes_by_changes_without_a_handover() -> None:
+    on = awake()
+    on.world.edit(SESSIONS, NAME, priority=3, idleTimeoutSeconds=7, limits={"startDeadlineSeconds": 600})
+    on.settle()
+    assert len(on.hosts.given) == 1
+    assert on.requeue == timedelta(seconds=7)
+    resolved = on.session().status.resolved
+    assert resolved is not None
+    assert resolved.start_deadline_seconds == 600
+
+
+def test_what_the_agent_runs_with_is_handed_over_anew() -> None:
+    on = awake()
+    on.world.edit(SESSIONS, NAME, agent={"model": "opus"})
+    on.settle()
+    assert len(on.hosts.given) == 2
+
+
 @pytest.mark.requirement("H03")
 @pytest.mark.parametrize(("reason", "text"), [("StoreBehind", "not whole"), ("ArchiveFailed", "too large")])
 def test_what_cannot_be_stored_stays_awake_and_says_so(reason: str, text: str) -> None:

@@ -2,9 +2,11 @@
 
 import pytest
 
+from agentsessions.api.status import Transcript, Usage
 from agentsessions.kube.paths import PODS, SESSIONS
+from unit import kubelet
 from unit.hybrid import NAME, UID, Stage, awake, in_pool, not_ready, own_pod
-from unit.make import NAMESPACE
+from unit.make import NAMESPACE, stamp
 
 
 def suspend(on: Stage) -> None:
@@ -38,3 +40,45 @@ def test_a_host_of_a_pool_that_is_not_ready_keeps_the_session() -> None:
     suspend(on)
     on.settle()
     assert any(UID in held for held in on.hosts.held.values())
+
+
+@pytest.mark.requirement("H03", "H30")
+@pytest.mark.parametrize("reason", ["HostLost", "Evicted"])
+def test_one_that_is_suspended_while_its_pod_is_taken_keeps_what_its_host_last_told(reason: str) -> None:
+    on = awake()
+    on.tell(usage=Usage(turns=7), transcript=Transcript(entries=40))
+    on.settle()
+    on.idle(600)
+    suspend(on)
+    (pod,) = on.world.pods()
+    pod["metadata"]["deletionTimestamp"] = stamp(on.world.now)
+    if reason == "Evicted":
+        on.world.set_pod(pod, pod["status"] | {"conditions": kubelet.drained()["conditions"]})
+    on.settle()
+    on.tell(usage=Usage(turns=9), transcript=Transcript(entries=60))  # of the turn that runs to its end
+    on.settle()
+    status = on.session().status
+    assert on.says()[0] == "False", "it still has a pod"
+    assert (status.usage, status.transcript) == (Usage(turns=9), Transcript(entries=60))
+    on.idle(30)
+    on.end_pods()
+    on.settle()
+    status = on.session().status
+    assert (on.says(), status.host) == (("True", "Suspended"), None)
+    assert status.suspend_time == on.world.now
+    assert status.transcript == Transcript(entries=60), "the next wake is held against all of it"
+    assert status.last_termination is not None
+    assert (status.last_termination.reason, status.last_termination.pod) == (reason, own_pod(1))
+    assert on.settle() == 0
+
+
+def test_one_whose_pod_has_vanished_sleeps_from_then_on() -> None:
+    on = awake()
+    on.idle(600)
+    suspend(on)
+    on.lose(own_pod(1))
+    on.settle()
+    status = on.session().status
+    assert (on.says(), status.suspend_time) == (("True", "Suspended"), on.world.now)
+    assert status.last_termination is not None
+    assert status.last_termination.reason == "HostLost"

@@ -6,12 +6,12 @@ import pytest
 
 from agentsessions.api.host import Beginning, Phase
 from agentsessions.api.status import Usage
-from agentsessions.kube.paths import POOLS, SESSIONS, TEMPLATES
+from agentsessions.kube.paths import PODS, POOLS, SESSIONS, TEMPLATES
 from agentsessions.policies.placement import rank
 from agentsessions.reconcile.longrunning.hostwatch import clear_leftovers
 from unit.hosts.fakehost import FakeHost, make_host_session, until
 from unit.lasting import KEY, make_pool, make_talk, stage, two_hosts
-from unit.make import NAMESPACE
+from unit.make import NAMESPACE, stamp
 
 UID = "11111111-1111-4111-8111-111111111111"
 STORED = {"workspace": {"storage": "1Gi"}}
@@ -34,6 +34,31 @@ async def test_a_session_is_placed_handed_over_and_runs_with_two_writes() -> Non
         (given,) = [g for host in hosts for g in host.given]
         assert (str(given.session_id), given.settings.limits.recycle_memory) == (UID, "300Mi")
         assert on.events() == []
+
+
+@pytest.mark.requirement("K02", "H37")
+@pytest.mark.parametrize("stored", [True, False])
+async def test_from_a_host_that_stops_a_session_moves_as_soon_as_it_is_stored_there(stored: bool) -> None:
+    hosts = two_hosts()
+    async with stage(*hosts) as on:
+        await on.settle()
+        before = on.session().status.host
+        assert before is not None
+        first, other = sorted(hosts, key=lambda host: host.pod != before.pod)
+        on.world.objects[PODS, NAMESPACE, first.pod]["metadata"]["deletionTimestamp"] = stamp(on.world.now)
+        on.queue.keys.clear()
+        first.tell(first.sessions[UID].model_copy(update={"put_away": stored, "usage": Usage(turns=3), "prompts": 3}))
+        if stored:
+            await until(lambda: on.queue.keys)
+        await on.settle()
+        status = on.session().status
+        assert status.host is not None
+        assert status.host.pod == (other.pod if stored else first.pod)
+        if stored:
+            assert on.says() == ("True", "Running")
+            assert status.usage == Usage(turns=3), "what the first host told last is not lost"
+            assert [given.epoch for given in (*first.given, *other.given)] == [1, 2]
+            assert on.events() == ["HostLost"]
 
 
 async def test_a_session_without_its_pool_waits_for_it() -> None:
@@ -262,7 +287,7 @@ async def test_with_a_volume_a_host_that_was_scaled_away_is_not_waited_for() -> 
         on.world.edit(POOLS, "chat", replicas=1)
         on.world.remove(SESSIONS, *KEY)
         uid = next(
-            u for u in (f"{n:08d}-1111-4111-8111-111111111111" for n in range(99)) if rank(u, PODS)[0] == PODS[1]
+            u for u in (f"{n:08d}-1111-4111-8111-111111111111" for n in range(99)) if rank(u, NAMES)[0] == NAMES[1]
         )
         on.world.add(SESSIONS, make_talk(uid=uid).json())
         await on.settle()
@@ -273,7 +298,7 @@ async def test_with_a_volume_a_host_that_was_scaled_away_is_not_waited_for() -> 
         assert status.host.pod == "chat-0"
 
 
-PODS = ["chat-0", "chat-1"]
+NAMES = ["chat-0", "chat-1"]
 
 
 async def test_a_host_that_is_not_ready_is_waited_for_and_one_that_stops_is_let_finish() -> None:
@@ -295,7 +320,7 @@ async def test_a_deleted_session_is_taken_from_its_host_and_its_namesake_is_not(
         namesake = make_talk(uid=UID.replace("1", "3"))
         on.world.add(SESSIONS, namesake.json())
         await on.settle()
-        assert host.deleted == [(UID, "delete")]
+        assert (host.deleted, host.archived) == ([(UID, "delete")], [UID])
         assert set(host.sessions) == {UID.replace("1", "3")}
 
 
@@ -308,7 +333,7 @@ async def test_a_host_that_cannot_be_reached_does_not_keep_a_session_from_going(
         assert await on.look() == 0
         host.refusal = None
         await clear_leftovers(on.lasting)
-        assert host.deleted == [(UID, "delete")]
+        assert (host.deleted, host.archived) == ([(UID, "delete")], [UID])
 
 
 async def test_what_a_host_holds_by_right_or_without_a_resource_is_no_leftover() -> None:

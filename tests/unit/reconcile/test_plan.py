@@ -13,15 +13,17 @@ from agentsessions.api.names import LABEL_NETWORK_POLICY
 from agentsessions.api.status import AgentSessionStatus, Host, Termination
 from agentsessions.api.template import TemplateFields
 from agentsessions.builders.networkpolicy import network_policy, policy_label
+from agentsessions.policies import restart
 from agentsessions.policies.facts import PodFacts
 from agentsessions.policies.resolve import describe
 from agentsessions.reconcile import ending
 from agentsessions.reconcile.model import DeletePod, Observed, Plan
 from agentsessions.reconcile.plan import make_plan
 from unit import kubelet
-from unit.make import CONFIG, NOW, SessionMaker, later, make_pod, make_report, make_session, make_settings
+from unit.make import CONFIG, NOW, UID, SessionMaker, later, make_pod, make_report, make_session, make_settings
 
 POLICY = policy_label(network_policy("team-a", make_settings(), CONFIG))
+PAUSE = restart.pause(CONFIG.retry_backoff, UID, failures=1, disruptions=0).total_seconds()
 MADE = make_pod().made_with(make_settings().hash).with_label(LABEL_NETWORK_POLICY, POLICY)
 DONE = make_report(result={"text": "4 files"})
 LAST = Termination(reason="AgentFailed", pod="p", pod_uid="pod-0", finished_at=NOW)
@@ -70,15 +72,17 @@ CASES = {
     ),
     "silent-node": Case(make_session(), [MADE.with_status({"phase": "Unknown"}).facts()], "Running", ["Ensure"], 3660),
     "done": Case(RUNNING, [MADE.with_status(kubelet.ended(0, message=DONE)).facts()], "Completed"),
-    "failed": Case(RUNNING, [MADE.with_status(kubelet.ended(1)).facts()], "BackOff", requeue=10),
+    "failed": Case(RUNNING, [MADE.with_status(kubelet.ended(1)).facts()], "BackOff", requeue=PAUSE),
     "evicted": Case(RUNNING, [MADE.with_status(kubelet.evicted()).facts()], "BackOff", requeue=0),
     "failed-for-the-last-time": Case(
         RUNNING.with_spec(backoff_limit=0), [MADE.with_status(kubelet.ended(1)).facts()], "AgentFailed"
     ),
     "vanished": Case(RUNNING, [], "BackOff", requeue=0),
     "vanished-and-never-again": Case(RUNNING.with_spec(restart_policy="Never"), [], "PodDeleted"),
-    "between-attempts": Case(make_session().with_status(**AGAIN), [], None, requeue=10),
-    "between-attempts-with-a-clock-ahead": Case(make_session().with_status(**AGAIN), [], None, requeue=10, seconds=-99),
+    "between-attempts": Case(make_session().with_status(**AGAIN), [], None, requeue=PAUSE),
+    "between-attempts-with-a-clock-ahead": Case(
+        make_session().with_status(**AGAIN), [], None, requeue=PAUSE, seconds=-99
+    ),
     "next-attempt-is-due": Case(make_session().with_status(**AGAIN), [], "Starting", START, 9, seconds=10),
     "next-attempt-is-due-and-the-last-pod-still-there": Case(
         make_session().with_status(**AGAIN), [MADE.facts()], "Starting", [*START, "DeletePod"], 9, seconds=10

@@ -1,6 +1,7 @@
 """The queue of sessions: each once, never twice at a time, again later after trouble, and a clean end."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -100,6 +101,44 @@ async def test_asking_twice_is_asking_once(work: Work) -> None:
     assert work.begun == [A]
 
 
+async def test_what_was_merely_listed_waits_for_the_others_and_is_done_once(work: Work) -> None:
+    queue = SessionQueue(work, 1)
+    for key in (A, B):
+        queue.add(key, listed=True)
+    queue.add(C)
+    queue.add(B)  # something has happened to it since
+    queue.add(B, listed=True)
+    work.gate.set()
+    async with running(queue):
+        await idle()
+    assert work.begun == [C, B, A]
+
+
+async def test_the_age_of_the_queue_is_that_of_changes(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue = SessionQueue(work, 1)
+    clock = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    queue.add(A, listed=True)
+    clock[0] = 1030.0
+    assert queue._oldest_wish() == 0
+    queue.add(B)
+    clock[0] = 1040.0
+    assert queue._oldest_wish() == 10
+
+
+async def test_what_was_listed_waits_no_longer_than_ten_minutes(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue = SessionQueue(work, 1)
+    clock = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    for key, at in ((A, 0.0), (B, 599.0), (C, 601.0)):
+        clock[0] = 1000.0 + at
+        queue.add(key, listed=key == A)
+    work.gate.set()
+    async with running(queue):
+        await idle()
+    assert work.begun == [B, A, C]
+
+
 async def test_different_sessions_are_worked_on_at_the_same_time_up_to_a_bound(work: Work) -> None:
     queue = SessionQueue(work, 2)
     for key in (A, B, C):
@@ -169,6 +208,7 @@ async def test_a_session_that_is_gone_is_forgotten(work: Work, timers: list[Time
         pytest.param(Transient(500, "down"), [1, 2, 4], id="trouble-backs-off"),
         pytest.param(Refused(422, "no"), [1, 2, 4], id="refusal-backs-off"),
         pytest.param(Transient(429, "slow", retry_after=17), [17, 17, 17], id="retry-after-is-obeyed"),
+        pytest.param(Transient(429, "slow", retry_after=1), [1, 2, 4], id="and-still-backs-off"),
         pytest.param(ZeroDivisionError("bug"), [1, 2, 4], id="a-bug-backs-off"),
     ],
 )
@@ -265,3 +305,31 @@ async def test_outcomes_and_depth_are_measured(work: Work, timers: list[Timer]) 
         await idle()
     assert metrics.queue_depth._value.get() == 0
     assert {o: counted(o) - before[o] for o in before} == {"done": 3, "conflict": 1, "gone": 1, "error": 1}
+
+
+async def test_ages_are_those_of_the_moment_in_which_they_are_asked_for(
+    work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+
+    def ages() -> list[float | None]:
+        names = ("agentsessions_reconcile_queue_oldest_age_seconds", "agentsessions_reconcile_longest_running_seconds")
+        return [metrics.REGISTRY.get_sample_value(name) for name in names]
+
+    queue = SessionQueue(work, 1)
+    async with running(queue):
+        await idle()
+        assert ages() == [0, 0]
+        queue.add(A)
+        await idle()
+        now[0] += 5
+        queue.add(B)
+        now[0] += 2
+        queue.add(C)
+        now[0] += 1
+        queue.add(B)  # asking again makes nobody younger
+        assert ages() == [3, 8]
+        work.gate.set()
+        await idle()
+        assert ages() == [0, 0]

@@ -4,6 +4,7 @@ from agentsessions.api.base import Json
 from agentsessions.api.config import OperatorConfig
 from agentsessions.api.names import ANNOTATION_TEMPLATE_HASH, LABEL_NETWORK_POLICY, digest
 from agentsessions.api.pool import AgentPool
+from agentsessions.builders.disruption import disruption_annotations
 from agentsessions.builders.hosting import host_container, host_volumes
 from agentsessions.builders.pod import isolation, placement
 from agentsessions.builders.pool.meta import child_metadata, pool_labels, selector, stem
@@ -30,7 +31,7 @@ def hosts(
         "serviceName": stem(pool),
         "replicas": replicas,
         "podManagementPolicy": "Parallel",
-        "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}},
+        "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": _pace(pool)},
         "selector": {"matchLabels": selector(pool)},
         "template": _template(pool, settings, size, secret, policy_label, config),
     }
@@ -60,8 +61,18 @@ def _template(
         ],
     }
     labels = pool_labels(pool) | {LABEL_NETWORK_POLICY: policy_label}
-    marks = {ANNOTATION_TEMPLATE_HASH: digest([labels, spec])}
+    marks = disruption_annotations(settings.disruption)
+    marks |= {ANNOTATION_TEMPLATE_HASH: digest([labels, marks, spec])}
     return {"metadata": {"labels": labels, "annotations": marks}, "spec": spec}
+
+
+def _pace(pool: AgentPool) -> Json:
+    """Return how many hosts may be missing; one is what holds unsaid, also where the field is not known."""
+    most = pool.spec.rolling.max_unavailable
+    pace: Json = {"partition": 0}
+    if most is None or most == "1":
+        return pace
+    return pace | {"maxUnavailable": int(most) if most.isdecimal() else most}
 
 
 def _grace(pool: AgentPool) -> int:

@@ -2,7 +2,8 @@
 
 from datetime import datetime, timedelta
 
-from agentsessions.api.conditions import Reason
+from agentsessions.api.bounds import SessionLimits
+from agentsessions.api.conditions import HELD, Reason
 from agentsessions.api.config import OperatorConfig
 from agentsessions.api.host import Beginning, HostSession
 from agentsessions.api.status import AgentSessionStatus
@@ -17,6 +18,7 @@ from agentsessions.hosts.errors import (
     TranscriptMissing,
 )
 from agentsessions.policies.endpoint import endpoint
+from agentsessions.reconcile.longrunning.limits import bounded, watched
 from agentsessions.reconcile.longrunning.model import LOOK_AGAIN, Around, Handover, Step
 from agentsessions.reconcile.longrunning.placing import place
 from agentsessions.reconcile.longrunning.plan import as_told, found_text
@@ -45,7 +47,7 @@ _TROUBLES = {
     "archive-failed": Reason.ARCHIVE_FAILED,
     "fork-source-missing": Reason.FORK_SOURCE_NOT_FOUND,
 }
-_HELD = frozenset({Reason.RUNNING, Reason.CLI_FAILED, Reason.HOST_NOT_READY, Reason.HOST_UNREACHABLE})
+_HELD = HELD | {Reason.HOST_NOT_READY, Reason.HOST_UNREACHABLE}
 """Reasons of Ready of a session that its host had taken before this pass."""
 
 _FIRST_WAIT = timedelta(seconds=2)
@@ -58,10 +60,16 @@ def accepted(
     """The host has the session: say that it runs, and whether its conversation is whole."""
     before = around.session.status
     again = 1 if _was_forgotten(around) else 0
-    status = as_told(around, step.status, given.host, news, now)
+    status = bounded(around, as_told(around, step.status, given.host, news, now), _limits(given), now)
     status = status.model_copy(
         update={"restarts": before.restarts + again, "endpoint": endpoint(around.session, config)}
     )
+    return watched(around, _taken_up(around, status, news, now), _limits(given), now)
+
+
+def _taken_up(around: Around, status: AgentSessionStatus, news: HostSession, now: datetime) -> Step:
+    """Say what became of the conversation so far."""
+    before = around.session.status
     if news.beginning is Beginning.RESUMED and _had_a_life(before):
         status = with_resumed(around, status, "True", Reason.TRANSCRIPT_FOUND, found_text(news), now)
         return Step(status, notices=_interrupted(around, news))
@@ -70,6 +78,10 @@ def accepted(
     reason, text = _LOSSES[news.beginning]
     status = with_resumed(around, status, "False", reason, text, now)
     return Step(status, notices=_once(before, reason, text))
+
+
+def _limits(given: Handover) -> SessionLimits:
+    return given.activation.settings.limits
 
 
 def refused(around: Around, given: Handover, error: HostError, now: datetime, config: OperatorConfig) -> Step:
@@ -145,8 +157,19 @@ def _interrupted(around: Around, news: HostSession) -> tuple[Notice, ...]:
 
 
 def _was_forgotten(around: Around) -> bool:
-    """Return whether the session ran on this very pod and the host, started anew, does not know it any more."""
-    return around.session.status.start_time is not None and around.heard and around.news is None and _held(around)
+    """Return whether the session ran on this very pod and the host does not know it any more, and no crash says why."""
+    begun = around.session.status.start_time is not None
+    crashed = around.restarted or _comes_back(around)
+    return begun and around.heard and around.news is None and _held(around) and not crashed
+
+
+def _comes_back(around: Around) -> bool:
+    """Return whether the host is being waited for since an end of its container that an earlier pass has counted."""
+    host, last = around.session.status.host, around.session.status.last_termination
+    ready = around.session.status.condition("Ready")
+    waits = ready is not None and ready.reason in (Reason.HOST_NOT_READY, Reason.HOST_UNREACHABLE)
+    in_place = last is not None and bool(last.in_place) and last.reason != Reason.CLI_FAILED
+    return waits and in_place and last is not None and host is not None and last.pod_uid == host.pod_uid
 
 
 def _held(around: Around) -> bool:

@@ -11,15 +11,16 @@ from datetime import datetime
 from typing import NamedTuple
 
 from agentsessions import metrics
-from agentsessions.api.conditions import ConditionType, Reason
+from agentsessions.api.conditions import HELD, LIMITED, ConditionType, Reason
 from agentsessions.api.host import HostSession
 from agentsessions.api.session import AgentSession
 from agentsessions.api.status import AgentSessionStatus
 from agentsessions.hosts.errors import HostError
 from agentsessions.reconcile.model import Notice
 
-_AT_REST = frozenset({Reason.ASLEEP, Reason.SUSPENDED})
-_HELD = frozenset({Reason.RUNNING, Reason.CLI_FAILED})
+_PUT_AWAY = frozenset({Reason.ASLEEP, Reason.SUSPENDED}) | LIMITED
+_NOT_WAKING = _PUT_AWAY | {Reason.QUEUED}
+_BOUNDS = LIMITED | {Reason.TURN_DEADLINE_EXCEEDED}
 _CANNOT = frozenset({Reason.ARCHIVE_FAILED, Reason.STORE_BEHIND})
 """Faults by which a host says that it could not put a session away."""
 
@@ -45,10 +46,14 @@ class Tally:
         if session.spec.pattern == "Hybrid":
             self._woken(session, status)
         before = session.status
-        if status.suspend_time is not None and status.suspend_time != before.suspend_time:
+        gave_pod_up = before.host is not None and status.suspend_time != before.suspend_time
+        if gave_pod_up and _ready(status) in _PUT_AWAY:  # one that was woken in vain gives it up with nothing stored
             metrics.put_aways.inc()
         if outcome := _taken_up(before, status):
             metrics.resumes.labels(metrics.known(outcome)).inc()
+        for notice in notices:
+            if notice.reason in _BOUNDS:
+                metrics.limits_reached.labels(notice.reason).inc()
         metrics.turns_interrupted.inc(sum(notice.reason == Reason.TURN_INTERRUPTED for notice in notices))
 
     def heard(self, pod_uid: str, told: HostSession) -> None:
@@ -80,7 +85,7 @@ class Tally:
         before, uid, reason = session.status, session.metadata.uid, _ready(status)
         if before.host is None and status.wakes > before.wakes:
             metrics.wakes.labels("pool" if session.spec.pool_ref is not None else "own-pod").inc()
-        if reason in _AT_REST:
+        if reason in _NOT_WAKING:
             self._waking.pop(uid, None)
         elif reason == Reason.RUNNING and (began := self._waking.pop(uid, None)) is not None:
             metrics.wake_seconds.observe(self.clock() - began)
@@ -93,7 +98,7 @@ def _taken_up(before: AgentSessionStatus, status: AgentSessionStatus) -> str:
     resumed, then, now = status.condition(ConditionType.RESUMED), _ready(before), _ready(status)
     if resumed is None or then == resumed.reason:
         return ""
-    taken = now == Reason.RUNNING and (then not in _HELD or status.restarts > before.restarts)
+    taken = now == Reason.RUNNING and (then not in HELD or status.restarts > before.restarts)
     return resumed.reason if taken or now == resumed.reason else ""
 
 

@@ -2,11 +2,11 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from agentsessions import logs, metrics
-from agentsessions.api.conditions import Reason
 from agentsessions.api.config import OperatorConfig
 from agentsessions.api.host import HostSession, Phase
 from agentsessions.api.names import FINALIZER
@@ -18,38 +18,52 @@ from agentsessions.hosts.streams import HostStreams
 from agentsessions.hosts.views import HostView
 from agentsessions.kube.client import Kube
 from agentsessions.policies.hosts import HostFacts
-from agentsessions.reconcile.apply import Applied, apply
-from agentsessions.reconcile.longrunning import answers, forgetting
+from agentsessions.reconcile.admission import Admission
+from agentsessions.reconcile.apply import apply
+from agentsessions.reconcile.longrunning import answers, forgetting, ownpod
+from agentsessions.reconcile.longrunning.carriedout import acted, makes
 from agentsessions.reconcile.longrunning.counting import Tally
 from agentsessions.reconcile.longrunning.figures import INTERVAL
-from agentsessions.reconcile.longrunning.model import Around, Handover, PutAway, Step
+from agentsessions.reconcile.longrunning.model import LOOK_AGAIN, Around, Handover, PutAway, Step
 from agentsessions.reconcile.longrunning.observe import cleanup, observe
 from agentsessions.reconcile.longrunning.occupancy import Key, Occupancy, Seat
 from agentsessions.reconcile.longrunning.plan import decide
-from agentsessions.reconcile.longrunning.rows import blocked
+from agentsessions.reconcile.longrunning.pulls import Pulls
+from agentsessions.reconcile.longrunning.restarts import noted
 from agentsessions.reconcile.model import Plan
+from agentsessions.reconcile.moves import Moves
 from agentsessions.reconcile.queue import SessionQueue
-from agentsessions.reconcile.starting import conflict
+
+_SOME_TIME = timedelta(minutes=5)
+"""After so long a session asks again whether it may move, if nobody has called it."""
 
 
 @dataclass
 class LongRunning:
-    """What the passes over LongRunning and Hybrid sessions have in common. `queue` is set once there is one."""
+    """What the passes over LongRunning and Hybrid sessions have in common. `queue` is set once there is one.
+
+    `clock` is in monotonic seconds: what this process has patience for does not end because somebody sets the clock.
+    """
 
     kube: Kube
     config: OperatorConfig
     client: HostClient
     streams: HostStreams
     occupancy: Occupancy = field(default_factory=Occupancy)
+    admission: Admission = field(default_factory=Admission)
     queue: SessionQueue | None = None
     tally: Tally = field(default_factory=Tally)
+    pulls: Pulls = field(default_factory=Pulls)
+    clock: Callable[[], float] = time.monotonic
+    moves: Moves = field(init=False)
     _written: dict[str, datetime] = field(default_factory=dict)
     _noted: dict[str, tuple[object, ...]] = field(default_factory=dict)
     _due: set[Key] = field(default_factory=set)
-    _leaving: dict[str, datetime] = field(default_factory=dict)
+    _leaving: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Have the hosts' news bring their sessions here."""
+        self.moves = Moves(self.config.rollout, self._look_at)
         self.streams.on_session = self.on_news
         self.streams.on_host = self.on_host
 
@@ -62,16 +76,25 @@ class LongRunning:
         self.occupancy.read(session)
         written = self._written.get(session.metadata.uid)
         around = await observe(session, self.kube, self.streams, self.occupancy, written, now)
+        around, told = noted(self.pulls.seen(around, self.clock()), now)
         step = decide(around, now, self.config)
+        if step.need is not None and (queue := self.admission.turn(session, step.need, now)) is not None:
+            step = ownpod.queued(around, step, queue, now)
+        applied = await apply(step.actions, self.kube)
+        self.admission.made(session.key, applied.pod_uid)
+        refused = "" if makes(step) else applied.refused
         if step.actions:
-            step = acted(around, step, await apply(step.actions, self.kube), now)
+            step = acted(around, step, applied, now)
         if step.handover is not None:
             step = await self._hand_over(around, step, step.handover, now)
         elif step.put_away is not None:
-            step = await self._have_put_away(session, step, step.put_away)
+            step = await self._put_away(session, step, step.put_away)
+        if step.put_away is None or not step.put_away.moves:
+            self.moves.done(session.key, moved=step.status.host is None)
         await self._leave_hosts(session, step)
         self._reserve(session, step)
-        return Plan(step.status, notices=step.notices, requeue=step.requeue)
+        notices = (*told, *step.notices)
+        return Plan(step.status, notices=notices, requeue=step.requeue, expired=applied.expired, refused=refused)
 
     async def _leave_hosts(self, session: AgentSession, step: Step) -> None:
         """Take a session that rests from the hosts of its pool, once that is written down."""
@@ -85,7 +108,8 @@ class LongRunning:
         uid = session.metadata.uid
         if FINALIZER not in session.metadata.finalizers:
             return Plan(session.status)
-        since = now - self._leaving.setdefault(uid, now)
+        tried = self.clock()
+        since = timedelta(seconds=tried - self._leaving.setdefault(uid, tried))
         around = await observe(session, self.kube, self.streams, self.occupancy, None, now)
         pod, complaints = await cleanup(session, self.kube, now)
         around = replace(around, cleanup=pod, warnings=complaints)
@@ -112,6 +136,7 @@ class LongRunning:
         """Take note that a status was written; figures alone wait a while from now."""
         if session.lasts:
             self._written[session.metadata.uid] = now
+            metrics.session_rolled(session.status.rollout, rest.status.rollout)
             self.tally.written(session, rest.status, rest.notices)
 
     async def gone(self, key: Key, but: str = "") -> None:
@@ -119,20 +144,28 @@ class LongRunning:
         for seat in self.occupancy.under(key):
             if seat.uid == but:
                 continue
+            self._due.discard(key)
             self.occupancy.leave(seat.uid)
+            self.pulls.forget(seat.uid)
             self._written.pop(seat.uid, None)
             self._noted.pop(seat.uid, None)
             self._leaving.pop(seat.uid, None)
+            self.moves.done(seat.key)
             self.tally.forget(seat.uid)
             view = self.streams.host(seat.pod_uid)
             if view is not None:
-                await self.release(view.address, seat.uid)
+                await self.release(view.address, seat.uid, archive=True)
             self._make_room_known(seat)
 
-    async def release(self, host: HostAddress, session_id: str, *, keep_files: bool = False) -> bool:
-        """Take a session from a host; return whether it let go. What is left over is found later by its snapshot."""
+    async def release(
+        self, host: HostAddress, session_id: str, *, keep_files: bool = False, archive: bool = False
+    ) -> bool:
+        """Take a session from a host; return whether it let go. What is left over is found later by its snapshot.
+
+        `archive` is for one that is gone and whose stored conversation stays: then so does its workspace.
+        """
         try:
-            await self.client.delete(host, session_id, "keep" if keep_files else "delete")
+            await self.client.delete(host, session_id, "keep" if keep_files else "delete", archive=archive)
             self.streams.unlearn(host.uid, session_id)
         except HostError as error:
             logs.warning("session not taken from its host", host=host.pod, session=session_id, error=error.slug)
@@ -156,21 +189,24 @@ class LongRunning:
 
     def on_host(self, view: HostView) -> None:
         """A host came, went, or drains: see to the sessions on it, and to those that have no host."""
-        if self.queue is None:
-            return
         for seat in self.occupancy.at(view.address.uid):
-            self.queue.add(seat.key)
+            self._look_at(seat.key)
 
     def _make_room_known(self, left: Seat) -> None:
         """See to the sessions that wait for room in the pool that one has left."""
         for seat in self.occupancy.waiting(left.key[0], left.pool):
-            if self.queue is not None:
-                self.queue.add(seat.key)
+            self._look_at(seat.key)
+
+    def _look_at(self, key: Key) -> None:
+        """Have a session looked at."""
+        if self.queue is not None:
+            self.queue.add(key)
 
     async def _hand_over(self, around: Around, step: Step, given: Handover, now: datetime) -> Step:
         """Give the session to its host and return what comes of it."""
         started, address = time.monotonic(), address_of(given.host)
         self.streams.add(address)
+        known = self.streams.session(around.session.metadata.uid, address.uid)
         try:
             news = await self.client.activate(address, given.activation)
         except HostError as error:
@@ -178,17 +214,30 @@ class LongRunning:
             return self._refused(around, given, error, now)
         metrics.activations.labels("accepted").inc()
         metrics.activation_seconds.observe(time.monotonic() - started)
-        self.streams.learn(address.uid, news)
+        self.streams.learn(address.uid, news, known)
         self.tally.heard(address.uid, news)
         return answers.accepted(around, step, given, news, now, self.config)
+
+    async def _put_away(self, session: AgentSession, step: Step, wanted: PutAway) -> Step:
+        """Have the session put away; one that moves to another image, when it is its turn."""
+        if not wanted.moves:
+            return await self._have_put_away(session, step, wanted)
+        if not self.moves.turn(session.key):
+            return step.within(_SOME_TIME)
+        return await self._have_put_away(session, step.within(LOOK_AGAIN), wanted)
 
     async def _have_put_away(self, session: AgentSession, step: Step, wanted: PutAway) -> Step:
         """Ask the host to put the session away; it tells when it has, and why it cannot."""
         address, uid = address_of(wanted.host), session.metadata.uid
+        known = self.streams.session(uid, address.uid)
         try:
-            self.streams.learn(address.uid, await self.client.suspend(address, uid, patient=wanted.patient))
+            told = await self.client.suspend(address, uid, patient=wanted.patient)
+            self.streams.learn(address.uid, told, known)
+            if told.put_away:  # it was done before: no news of that will come
+                self._look_at(session.key)
         except HostError as error:
             self.tally.refused(error)
+            self.moves.done(session.key)
             if not isinstance(error, Busy):
                 logs.warning("session not put away", host=address.pod, session=uid, error=error.slug)
         return step
@@ -217,21 +266,9 @@ class LongRunning:
 
 def _of_note(told: HostSession) -> tuple[object, ...]:
     """Return what of a session's news is seen to at once: what may change a condition, or end its day."""
-    cannot = told.fault.reason if told.fault is not None else None
-    return told.phase is Phase.FAILED, told.durable, told.store_problem, told.put_away, told.idle_since, cannot
-
-
-def acted(around: Around, step: Step, applied: Applied, now: datetime) -> Step:
-    """Return the step once its actions are done: the pod's uid is known, or the API server would not have it."""
-    if applied.pod_in_the_way:
-        return answers.patient(blocked(around, Reason.POD_CONFLICT, conflict(applied.pod_in_the_way), now), around, now)
-    if applied.refused:
-        return answers.patient(blocked(around, Reason.POD_REJECTED, applied.refused, now), around, now)
-    host = step.status.host
-    if not applied.pod_uid or host is None:
-        return step
-    status = step.status.model_copy(update={"host": host.model_copy(update={"pod_uid": applied.pod_uid})})
-    return replace(step, status=status)
+    wrong = (told.fault.reason, told.fault.time) if told.fault is not None else None
+    storage = told.durable, told.store_problem, told.put_away
+    return told.phase is Phase.FAILED, *storage, told.idle_since, wrong, told.limit
 
 
 def address_of(host: HostFacts) -> HostAddress:

@@ -19,7 +19,7 @@ from agentsessions.builders.storage import store_problem
 from agentsessions.policies.facts import PodFacts
 from agentsessions.policies.resolve import Settings, resolve
 from agentsessions.policies.startup import diagnose
-from agentsessions.reconcile.longrunning import ownpod
+from agentsessions.reconcile.longrunning import images, ownpod
 from agentsessions.reconcile.longrunning.model import Around, Step
 from agentsessions.reconcile.longrunning.rows import set_state, waiting
 from agentsessions.reconcile.model import Action, DeletePod, Ensure, Notice, SetFinalizers, StartOwner
@@ -160,7 +160,8 @@ def _without(around: Around) -> tuple[Action, ...]:
 
 def _settings(around: Around, config: OperatorConfig) -> Settings:
     """Return what the session runs with, as far as it is known: a template may be gone before its sessions."""
-    return resolve(around.session.spec, around.template, config.defaults, template_name=around.template_name)
+    found = resolve(around.session.spec, around.template, config.defaults, template_name=around.template_name)
+    return images.chosen(around, found)
 
 
 def _was_on_a_host(status: AgentSessionStatus) -> bool:

@@ -44,6 +44,6 @@ async def _clear(lasting: LongRunning, view: HostView, told: HostSession) -> Non
     raw = await lasting.kube.get(SESSIONS, told.namespace, told.name)
     session_id = str(told.session_id)
     if raw is None or raw["metadata"]["uid"] != session_id:
-        await lasting.release(view.address, session_id)
+        await lasting.release(view.address, session_id, archive=True)
     elif raw.get("status", {}).get("host", {}).get("podUID") != view.address.uid:
         await lasting.release(view.address, session_id, keep_files=True)

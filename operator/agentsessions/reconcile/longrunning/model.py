@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from agentsessions.api.bounds import SessionLimits
 from agentsessions.api.host import Activation, HostSession
 from agentsessions.api.pool import AgentPool
 from agentsessions.api.session import AgentSession
@@ -12,7 +13,7 @@ from agentsessions.api.template import TemplateFields
 from agentsessions.policies.facts import PodFacts
 from agentsessions.policies.hosts import HostFacts
 from agentsessions.policies.startup import PodWarning
-from agentsessions.reconcile.model import Action, Notice
+from agentsessions.reconcile.model import Action, Need, Notice
 
 LOOK_AGAIN = timedelta(seconds=15)
 
@@ -27,7 +28,10 @@ class Around:
 
     A Hybrid session without a pool has hosts of its own: `pods` has the same pods as `hosts`, in more detail.
     `fork_from` is the uid of the session that it begins with a copy of. `cleanup` is the pod that removes what a
-    session which is being deleted has stored.
+    session which is being deleted has stored. `killings` are the node's words on why it stopped the host's container,
+    where that has ended anew; `restarted` is whether this pass has counted that already. `limits` are the session's
+    bounds, as its host is told them, once the decision has begun. `cannot_pull_for` is how long its pod has been
+    seen unable to pull its image.
     """
 
     session: AgentSession
@@ -48,6 +52,10 @@ class Around:
     fork_from: str | None = None
     fork_problem: str = ""
     cleanup: PodFacts | None = None
+    killings: Sequence[PodWarning] = ()
+    restarted: bool = False
+    limits: SessionLimits = field(default_factory=SessionLimits)
+    cannot_pull_for: timedelta = timedelta()
 
     def pod(self, uid: str | None) -> HostFacts | None:
         """Return the host pod with that uid."""
@@ -64,10 +72,14 @@ class Handover:
 
 @dataclass(frozen=True, slots=True)
 class PutAway:
-    """A session that its host is to put away; one that is not `patient` is left alone while it is busy."""
+    """A session that its host is to put away; one that is not `patient` is left alone while it is busy.
+
+    One that `moves` to another image waits for its turn.
+    """
 
     host: HostFacts
     patient: bool
+    moves: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +87,7 @@ class Step:
     """What one pass decides: the status, what to tell the user, when to look again, and what to do for it.
 
     At most one of `handover` and `put_away`, the calls to a host; `actions` are for the API server, and come first.
+    With a `need` it is to be carried out only when it is the session's turn.
     """
 
     status: AgentSessionStatus
@@ -84,7 +97,12 @@ class Step:
     placed: str = ""
     put_away: PutAway | None = None
     actions: tuple[Action, ...] = ()
+    need: Need | None = None
 
     def saying(self, *notices: Notice) -> "Step":
         """Return the step with further events."""
         return replace(self, notices=(*self.notices, *notices))
+
+    def within(self, time: timedelta) -> "Step":
+        """Return the step, to be looked at again after `time` at the latest."""
+        return replace(self, requeue=time if self.requeue is None else min(self.requeue, time))

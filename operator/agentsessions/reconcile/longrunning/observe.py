@@ -1,5 +1,6 @@
 """Reads what is around a session that lasts: pool, template and pods live, loads and news from memory."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from pydantic import ValidationError
@@ -10,13 +11,13 @@ from agentsessions.api.session import AgentSession
 from agentsessions.hosts.streams import HostStreams
 from agentsessions.hosts.views import HostView
 from agentsessions.kube.client import Kube
-from agentsessions.kube.paths import PODS, POOLS, SESSIONS
+from agentsessions.kube.paths import CORE_EVENTS, PODS, POOLS, SESSIONS
 from agentsessions.policies.facts import PodFacts, pod_facts
 from agentsessions.policies.hosts import HostFacts, host_facts
 from agentsessions.policies.startup import PodWarning
 from agentsessions.reconcile.longrunning.model import Around
 from agentsessions.reconcile.longrunning.occupancy import Occupancy, capacities
-from agentsessions.reconcile.observe import read_template, warnings
+from agentsessions.reconcile.observe import noted_by_node, read_template, warnings
 
 
 async def observe(
@@ -57,6 +58,7 @@ async def observe(
         written=written,
         fork_from=fork_from,
         fork_problem=fork_problem,
+        killings=await _killings(session, hosts, kube),
     )
 
 
@@ -79,7 +81,7 @@ async def _alone(
     selector = f"{LABEL_SESSION_UID}={meta.uid}"
     bodies = await kube.list(PODS, meta.namespace, labelSelector=selector)
     own = [body for body in bodies if host_facts(body).owner_uid == meta.uid]
-    pods = [pod_facts(body) for body in own]
+    pods, hosts = [pod_facts(body) for body in own], tuple(host_facts(body) for body in own)
     mine = _view(session, streams)
     fork_from, fork_problem = await _fork_source(session, kube)
     return Around(
@@ -87,7 +89,7 @@ async def _alone(
         template=template,
         template_name=template_name,
         template_problem=problem,
-        hosts=tuple(host_facts(body) for body in own),
+        hosts=hosts,
         news=mine.session(meta.uid) if mine else None,
         heard=mine is not None and mine.connected and mine.heard,
         written=written,
@@ -95,7 +97,18 @@ async def _alone(
         warnings=tuple(await warnings(session, pods, session.status.wakes, kube, now)),
         fork_from=fork_from,
         fork_problem=fork_problem,
+        killings=await _killings(session, hosts, kube),
     )
+
+
+async def _killings(session: AgentSession, hosts: Sequence[HostFacts], kube: Kube) -> tuple[PodWarning, ...]:
+    """Return why the node has stopped containers of the session's host; asked once for every end that is new."""
+    host = session.status.host
+    pod = next((one for one in hosts if host is not None and one.uid == host.pod_uid), None)
+    if host is None or pod is None or host.terminations is None or pod.ends <= host.terminations:
+        return ()
+    selector = f"involvedObject.uid={pod.uid},reason=Killing"
+    return noted_by_node(await kube.list(CORE_EVENTS, session.metadata.namespace, fieldSelector=selector))
 
 
 def _view(session: AgentSession, streams: HostStreams) -> HostView | None:

@@ -4,12 +4,12 @@ Only for counting, and to know where a deleted session was. That two of them dis
 a session: the host itself refuses what it has no room for.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from agentsessions.api.base import Json
-from agentsessions.api.conditions import Reason
+from agentsessions.api.conditions import LIMITED, Reason
 from agentsessions.api.session import AgentSession
 from agentsessions.hosts.views import HostView
 from agentsessions.policies.hosts import HostFacts
@@ -22,7 +22,10 @@ FULL_FOR = timedelta(seconds=30)
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """A session's place, or that it has none (`pod` is empty) and wants none (`asleep`); `pool` may be empty too."""
+    """A session's place, or that it has none (`pod` is empty) and wants none (`asleep`); `pool` may be empty too.
+
+    `unstored`: by its status, the conversation is not in its store.
+    """
 
     uid: str
     key: Key
@@ -30,6 +33,7 @@ class Seat:
     pod: str = ""
     pod_uid: str = ""
     asleep: bool = False
+    unstored: bool = False
 
 
 @dataclass
@@ -53,8 +57,10 @@ class Occupancy:
         host, pool = session.status.host, session.spec.pool_ref.name if session.spec.pool_ref else ""
         pod, pod_uid = (host.pod, host.pod_uid or "") if host else ("", "")
         ready = session.status.condition("Ready")
-        asleep = ready is not None and ready.reason in _AT_REST
-        self._sit(Seat(session.metadata.uid, session.key, pool, pod, pod_uid, asleep))
+        asleep = ready is not None and _is_at_rest(ready.reason, pod)
+        durable = session.status.condition("TranscriptDurable")
+        unstored = durable is not None and durable.status == "False"
+        self._sit(Seat(session.metadata.uid, session.key, pool, pod, pod_uid, asleep, unstored))
 
     def leave(self, uid: str) -> None:
         """Forget a session that is gone."""
@@ -82,6 +88,10 @@ class Occupancy:
         """Return the sessions of a pool that wait for a host."""
         seats = self._pools.get((namespace, pool), {}).values()
         return [seat for seat in seats if not seat.pod and not seat.asleep]
+
+    def unstored(self, pool: Key, pod_uids: Collection[str]) -> int:
+        """Return how many sessions of a pool on these hosts are not in their store, as their own status has it."""
+        return sum(seat.unstored and seat.pod_uid in pod_uids for seat in self._pools.get(pool, {}).values())
 
     def loads(self, uid: str, pool: Key, hosts: Sequence[HostFacts], views: Iterable[HostView]) -> dict[str, int]:
         """Return how many other sessions each host has, by pod name; views tell of those without a resource."""
@@ -129,6 +139,13 @@ def _seat_of_body(body: Json) -> Seat | None:
         return None
     host, key = status.get("host", {}), (meta["namespace"], meta["name"])
     pool = spec.get("poolRef", {}).get("name", "")
-    reasons = [one.get("reason") for one in status.get("conditions", []) if one.get("type") == "Ready"]
-    asleep = bool(_AT_REST.intersection(reasons))
-    return Seat(meta["uid"], key, pool, host.get("pod", ""), host.get("podUID", ""), asleep)
+    conditions: dict[str, Json] = {one.get("type"): one for one in status.get("conditions", [])}
+    pod = host.get("pod", "")
+    asleep = _is_at_rest(conditions.get("Ready", {}).get("reason"), pod)
+    unstored = conditions.get("TranscriptDurable", {}).get("status") == "False"
+    return Seat(meta["uid"], key, pool, pod, host.get("podUID", ""), asleep, unstored)
+
+
+def _is_at_rest(reason: str | None, pod: str) -> bool:
+    """Return whether a session wants no place; one that has reached a bound wants none if it has none."""
+    return reason in _AT_REST or (reason in LIMITED and not pod)

@@ -1,5 +1,6 @@
 """Finds a host for a session that has none, or whose host is gone; pure."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -11,6 +12,7 @@ from agentsessions.policies import placement
 from agentsessions.policies.endpoint import endpoint
 from agentsessions.policies.hosts import HostFacts
 from agentsessions.reconcile.longrunning.model import LOOK_AGAIN, Around, Step
+from agentsessions.reconcile.longrunning.restarts import at
 from agentsessions.reconcile.longrunning.rows import set_state, waiting
 from agentsessions.reconcile.model import Notice
 
@@ -37,7 +39,7 @@ def put(around: Around, host: HostFacts, now: datetime, config: OperatorConfig) 
     status = set_state(around, State.PROGRESSING, Reason.STARTING, f"Host '{host.name}' is given the session.", now)
     again = 1 if before.start_time is not None else 0
     update = {
-        "host": Host(pod=host.name, pod_uid=host.uid, node=host.node),
+        "host": at(host),
         "endpoint": endpoint(around.session, config),
         "restarts": before.restarts + again,
     }
@@ -49,14 +51,26 @@ def put(around: Around, host: HostFacts, now: datetime, config: OperatorConfig) 
 
 
 def lost(around: Around, pool: AgentPool, host: Host, storage: bool, now: datetime, config: OperatorConfig) -> Step:
-    """The pod that held the session is gone: wait for its successor if that has the files, else move on."""
+    """The pod that held the session is gone, or stops and has stored it: wait for the heir of its files, or go."""
     heir = next((pod for pod in around.hosts if pod.name == host.pod and not pod.deleting), None)
     if heir is not None and heir.ready and storage:
-        return put(around, heir, now, config)
+        return put(_renumbered(around), heir, now, config)
     if storage and _comes_back(host.pod, pool):
         text = f"Host '{host.pod}' is coming back; the session's files are on its volume."
         return waiting(around, Reason.HOST_NOT_READY, text, now, LOOK_AGAIN)
-    return place(around, pool, now, config).saying(*_loss(around, around.session.status, host))
+    return place(_renumbered(around), pool, now, config).saying(*_loss(around, around.session.status, host))
+
+
+def _renumbered(around: Around) -> Around:
+    """Count the loss of a host that never said it had the session; of others, their next placing counts it.
+
+    It may have been given the session by a pass that was cut short: no two hosts may claim a conversation alike.
+    """
+    status = around.session.status
+    if status.start_time is not None:
+        return around
+    counted = status.model_copy(update={"restarts": status.restarts + 1})
+    return replace(around, session=around.session.model_copy(update={"status": counted}))
 
 
 def _comes_back(pod: str, pool: AgentPool) -> bool:
@@ -75,5 +89,6 @@ def _loss(around: Around, status: AgentSessionStatus, host: Host) -> tuple[Notic
     """Return the event that says that a running session lost its host."""
     if status.start_time is None:
         return ()
-    text = f"Host '{host.pod}' is gone; the session moves to another host of pool '{around.pool_name}'."
+    how = "is gone" if around.pod(host.pod_uid) is None else "stops"
+    text = f"Host '{host.pod}' {how}; the session moves to another host of pool '{around.pool_name}'."
     return (Notice("Warning", Reason.HOST_LOST, "Move", text),)

@@ -5,61 +5,125 @@ and asleep again once its host has put it away. Nothing but a `lastRequestTime` 
 that one wake serves any number of requests, and nothing is lost when the operator dies in between.
 """
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
-from agentsessions.api.conditions import WOKEN_IN_VAIN, Reason, State
+from agentsessions.api.conditions import LIMITED, WOKEN_IN_VAIN, Reason, State
 from agentsessions.api.config import OperatorConfig
 from agentsessions.api.host import HostSession
 from agentsessions.api.pool import AgentPool
 from agentsessions.api.status import AgentSessionStatus
+from agentsessions.policies import retention
 from agentsessions.policies.endpoint import endpoint
 from agentsessions.policies.facts import PodFacts
 from agentsessions.policies.hosts import HostFacts
 from agentsessions.policies.resolve import Settings
+from agentsessions.policies.restart import LONGEST_PAUSE, doubled, is_paused
 from agentsessions.reconcile.longrunning.figures import with_figures
+from agentsessions.reconcile.longrunning.lastcopy import may_have_the_session
 from agentsessions.reconcile.longrunning.model import LOOK_AGAIN, Around, PutAway, Step
 from agentsessions.reconcile.longrunning.placing import place
-from agentsessions.reconcile.longrunning.rows import set_state
-from agentsessions.reconcile.model import Notice
+from agentsessions.reconcile.longrunning.rows import blocked, set_state
+from agentsessions.reconcile.model import DeleteSession, Notice
 
 IDLE_SECONDS = 900
 _AGAIN = timedelta(seconds=60)
 """How long a session that could not be put away is left alone before the next try."""
-_AGAIN_BY_MESSAGE = "It holds no pod meanwhile; the next message tries again."
+AGAIN_BY_MESSAGE = "It holds no pod meanwhile; the next message tries again, from `status.retryTime` on if that is set."
+_FIRST_PAUSE = timedelta(seconds=10)
+_FORGOTTEN = timedelta(hours=1)
+"""A wake that was in vain so long ago is not held against the session any more."""
 _TEXT = {
     Reason.ASLEEP: "The session sleeps and holds no pod; a message wakes it.",
     Reason.SUSPENDED: "The session is suspended (`suspended: true`); it takes no messages until that is false.",
 }
 
 
-def sleeps(around: Around, now: datetime, config: OperatorConfig) -> Step | None:
+def sleeps(around: Around, now: datetime, config: OperatorConfig, *, may_wake: bool) -> Step | None:
     """Return the step of a session that sleeps on, or None if it has to wake."""
-    suspended = bool(around.session.spec.suspended)
-    if not suspended and is_asked_for(around.session.status):
-        return None
-    return Step(_resting(around, around.session.status, now, config))
+    wait = None
+    if may_wake and not around.session.spec.suspended and is_asked_for(around.session.status):
+        wait = _until_it_is_tried_again(around, now)
+        if wait is None:
+            return None
+    return Step(_resting(around, around.session.status, now, config), requeue=wait)
+
+
+def timed(around: Around, status: AgentSessionStatus, now: datetime) -> AgentSessionStatus:
+    """Return the status of a session without a host; one that sleeps since this pass has its whole time to live.
+
+    Whatever it was before (suspended, at a bound, woken in vain), no message was taken meanwhile. One that is new has
+    said nothing yet: its time counts from when it was made.
+    """
+    before, after = around.session.status.condition("Ready"), status.condition("Ready")
+    slept = before is None or before.reason == Reason.ASLEEP
+    if slept or after is None or after.reason != Reason.ASLEEP:
+        return status
+    return status.model_copy(update={"suspend_time": now})
+
+
+def until_it_expires(around: Around, step: Step, settings: Settings, now: datetime) -> Step:
+    """Return the step of a session without a host, with its end if it has slept for its time to live.
+
+    Only of one whose status says already that it sleeps, and only as it was read: a message that comes meanwhile
+    changes it, and then it is not deleted.
+    """
+    session, ready = around.session, around.session.status.condition("Ready")
+    left = retention.time_asleep(session, settings.fields.ttl_seconds_after_idle, now)
+    if left is None or ready is None or ready.reason != Reason.ASLEEP or step.status != session.status:
+        return step
+    if left > timedelta():
+        return step.within(left)
+    return replace(step, actions=(*step.actions, DeleteSession(session)))
 
 
 def is_in_vain(around: Around, pod: PodFacts, settings: Settings, now: datetime) -> bool:
-    """Return whether the session was woken in vain for so long that its own pod is not worth its price any more.
-
-    Only of a pod that never had the conversation: what is on the disk of another may be all that is left of it.
-    """
+    """Return whether the session was woken in vain for so long that its own pod is not worth its price any more."""
     stalled = around.session.status.condition("Stalled")
     if stalled is None or stalled.reason not in WOKEN_IN_VAIN:
         return False
     long_enough = now - stalled.last_transition_time >= _timeout(settings)
-    return long_enough and around.heard and around.news is None and not pod.restarted
+    return long_enough and around.heard and not may_have_the_session(around, pod)
 
 
-def given_up(around: Around, now: datetime) -> Step:
-    """Let go of the pod of a session that was woken in vain; it says still why, and a message tries again."""
-    before, stalled = around.session.status, around.session.status.condition("Stalled")
+def in_vain(around: Around, now: datetime) -> Step:
+    """Let go of the pod of a session that was woken in vain."""
+    stalled = around.session.status.condition("Stalled")
     assert stalled is not None
-    text = f"{stalled.message} {_AGAIN_BY_MESSAGE}"
-    status = set_state(around, State.BLOCKED, stalled.reason, text, now)
-    update = {"host": None, "suspend_time": now, "answered_request_time": before.last_request_time}
-    return Step(status.model_copy(update=update))
+    return given_up(around, stalled.reason, stalled.message, now)
+
+
+def given_up(around: Around, reason: str, message: str, now: datetime) -> Step:
+    """Let go of the pod of a session that cannot go on; it says still why, and a message tries again."""
+    return podless(around, blocked(around, reason, f"{message} {AGAIN_BY_MESSAGE}", now), now)
+
+
+def podless(around: Around, step: Step, now: datetime) -> Step:
+    """Return the step of a session that cannot go on, and holds no pod until a message tries again.
+
+    When that happens again and again, the next has to wait, longer each time: a client that does not would have pods
+    made without end.
+    """
+    before = around.session.status
+    recent = before.suspend_time is not None and now - before.suspend_time < _FORGOTTEN
+    failed = before.failed_wakes + 1 if recent else 1
+    pause = doubled(_FIRST_PAUSE, failed - 2, LONGEST_PAUSE) if failed > 1 else None
+    update = {
+        "host": None,
+        "suspend_time": now,
+        "answered_request_time": before.last_request_time,
+        "failed_wakes": failed,
+        "retry_time": now + pause if pause is not None else None,
+    }
+    return Step(step.status.model_copy(update=update), step.notices)
+
+
+def _until_it_is_tried_again(around: Around, now: datetime) -> timedelta | None:
+    """Return how long a session that was woken in vain too often rests on, though it is asked for; None: not at all."""
+    until = around.session.status.retry_time
+    if until is None or not is_paused(until, now) or not _has_given_up(around):
+        return None
+    return until - now
 
 
 def is_asked_for(status: AgentSessionStatus) -> bool:
@@ -73,7 +137,7 @@ def wake_in_pool(around: Around, pool: AgentPool, now: datetime, config: Operato
     if not step.placed:
         return step
     before, ready = around.session.status, around.session.status.condition("Ready")
-    slept = ready is None or ready.reason in _TEXT
+    slept = ready is None or ready.reason in _TEXT or ready.reason in LIMITED
     # To wake is no restart; to be placed again since a host was lost is one.
     status = step.status.model_copy(update={"restarts": before.restarts}) if slept else step.status
     return Step(awake(around, status), step.notices, step.requeue, placed=step.placed)
@@ -81,8 +145,8 @@ def wake_in_pool(around: Around, pool: AgentPool, now: datetime, config: Operato
 
 def awake(around: Around, status: AgentSessionStatus) -> AgentSessionStatus:
     """Return the status of a session that is given a pod or a place: one wake more, and the request answered."""
-    update = {"wakes": status.wakes + 1, "answered_request_time": around.session.status.last_request_time}
-    return status.model_copy(update=update)
+    asked = around.session.status.last_request_time
+    return status.model_copy(update={"wakes": status.wakes + 1, "answered_request_time": asked, "retry_time": None})
 
 
 def tired(around: Around, step: Step, settings: Settings, pod: HostFacts, now: datetime) -> Step:
@@ -100,7 +164,7 @@ def tired(around: Around, step: Step, settings: Settings, pod: HostFacts, now: d
         return step  # whatever keeps it awake: its end is told by the host
     left = news.idle_since + _timeout(settings) - now
     if left > timedelta():
-        return Step(step.status, step.notices, min(left, step.requeue) if step.requeue else left)
+        return step.within(left)
     return Step(step.status, step.notices, LOOK_AGAIN, put_away=PutAway(pod, patient=False))
 
 
@@ -120,6 +184,11 @@ def fallen_asleep(
     return Step(_resting(around, status.model_copy(update=update), now, config))
 
 
+def could_not_just_now(news: HostSession, now: datetime) -> bool:
+    """Return whether the host tried to put the session away a moment ago, and could not."""
+    return news.fault is not None and _could_not(news) and now - news.fault.time < _AGAIN
+
+
 def _could_not(news: HostSession) -> bool:
     """Return whether the host tried to put the session away, and could not."""
     return news.fault is not None and news.fault.reason in (Reason.ARCHIVE_FAILED, Reason.STORE_BEHIND)
@@ -127,8 +196,11 @@ def _could_not(news: HostSession) -> bool:
 
 def _kept_awake(around: Around, step: Step, text: str, news: HostSession, now: datetime) -> Step:
     """Say why a session that should sleep cannot, and try again after a while; an event tells of it when it is new."""
-    known = around.session.status.condition("Ready")
-    status = set_state(around, State.RUNNING, Reason.RUNNING, text, now, onto=step.status)
+    known, ready = around.session.status.condition("Ready"), step.status.condition("Ready")
+    state, why = State.RUNNING, str(Reason.RUNNING)
+    if ready is not None and ready.reason in LIMITED:  # at its bound it takes no message, awake or not
+        state, why, text = State.BLOCKED, ready.reason, f"{ready.message} {text}"
+    status = set_state(around, state, why, text, now, onto=step.status)
     reason = news.fault.reason if news.fault else Reason.STORE_BEHIND
     new = known is None or known.message != text
     notices = (Notice("Warning", reason, "Suspend", text),) if new else ()
@@ -141,7 +213,8 @@ def _resting(around: Around, status: AgentSessionStatus, now: datetime, config: 
     if reason is Reason.ASLEEP and _has_given_up(around):
         return status
     status = set_state(around, State.ASLEEP, reason, _TEXT[reason], now, onto=status)
-    return status.model_copy(update={"host": None, "endpoint": endpoint(around.session, config)})
+    rested = {"host": None, "endpoint": endpoint(around.session, config), "failed_wakes": 0, "retry_time": None}
+    return status.model_copy(update=rested)
 
 
 def _has_given_up(around: Around) -> bool:

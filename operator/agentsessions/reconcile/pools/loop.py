@@ -2,15 +2,15 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from agentsessions import logs, metrics
+from agentsessions import logs, pool_metrics
 from agentsessions.api.base import API_VERSION, Json
 from agentsessions.api.conditions import Reason
 from agentsessions.api.config import OperatorConfig
-from agentsessions.api.names import STATUS_FIELD_MANAGER
+from agentsessions.api.names import CONTROLLER, STATUS_FIELD_MANAGER
 from agentsessions.api.pool import AgentPool, AgentPoolStatus
 from agentsessions.hosts.embeddedstore import with_store_url
 from agentsessions.kube.client import Kube
@@ -22,9 +22,12 @@ from agentsessions.reconcile.pools.model import PoolPlan, PoolSeen
 from agentsessions.reconcile.pools.observe import UnreadablePool, observe
 from agentsessions.reconcile.pools.plan import LOOK_AGAIN, make_plan
 from agentsessions.reconcile.pools.rows import conditions
+from agentsessions.reconcile.telling import post
 
 Key = tuple[str, str]
 _SURE_FOR = timedelta(minutes=5)
+_HEARD_WITHIN = timedelta(minutes=2)
+"""How long a host may be silent before only the statuses of its sessions count; else it could never be replaced."""
 
 
 @dataclass
@@ -35,8 +38,11 @@ class PoolReconciler:
     config: OperatorConfig
     lasting: LongRunning
     clock: Callable[[], datetime]
+    reporter: str = CONTROLLER
     _written: dict[str, datetime] = field(default_factory=dict)
     _made: dict[Key, datetime] = field(default_factory=dict)
+    _silent: dict[Key, dict[str, datetime]] = field(default_factory=dict)
+    _unkept: dict[Key, tuple[Json, object]] = field(default_factory=dict)
 
     async def reconcile(self, key: Key) -> timedelta | None:
         """Reconcile the pool; return when to look again. Raises KubeError."""
@@ -49,14 +55,24 @@ class PoolReconciler:
             )
             return None
         if seen is None:
-            metrics.pool_gone(*key)
+            self._silent.pop(key, None)
+            pool_metrics.gone(*key)
             return None
+        seen = self._patient(key, seen, now)
         plan = await self._carried_out(seen, make_plan(seen, now, with_store_url(self.config)), now)
         if plan.status != seen.pool.status:
             await self._write(seen.pool, plan.status)
             self._written["/".join(key)] = now
-        metrics.pool_seen(*key, plan.status)
+            pool_metrics.rolled(seen.pool.status.rollout, plan.status.rollout)
+            await post(seen.pool, plan.notices, kube=self.kube, now=self.clock(), reporter=self.reporter)
+        pool_metrics.seen(*key, plan.status)
         return plan.requeue
+
+    def _patient(self, key: Key, seen: PoolSeen, now: datetime) -> PoolSeen:
+        """Return what is seen, without hosts that have been silent for too long to be waited for."""
+        before = self._silent.get(key, {})
+        self._silent[key] = since = {uid: before.get(uid, now) for uid in seen.silent}
+        return replace(seen, silent=frozenset(uid for uid in since if now - since[uid] < _HEARD_WITHIN))
 
     async def _carried_out(self, seen: PoolSeen, plan: PoolPlan, now: datetime) -> PoolPlan:
         """Make the children what they should be; what the API server refuses is said in status."""
@@ -68,8 +84,11 @@ class PoolReconciler:
                     await self.kube.delete(PODS, seen.pool.metadata.namespace, host.name, grace=0, uid=host.uid)
         except Refused as error:
             problem = (Reason.POD_REJECTED, error.message)
-            said = conditions(seen, plan.status, seen.pool.status.conditions, now, problem)
-            return PoolPlan(plan.status.model_copy(update={"conditions": said}), requeue=LOOK_AGAIN)
+            before, said = seen.pool.status, conditions(seen, plan.status, seen.pool.status.conditions, now, problem)
+            update: Json = {"conditions": said}
+            if plan.notices:  # they tell of what was not done: the next pass decides, and tells, anew
+                update |= {"rollout": before.rollout, "template_hash": before.template_hash}
+            return PoolPlan(plan.status.model_copy(update=update), requeue=LOOK_AGAIN)
         return plan
 
     async def _ensure(self, manifest: Json, seen: PoolSeen) -> None:
@@ -84,7 +103,18 @@ class PoolReconciler:
             with suppress(AlreadyExists):
                 await self.kube.create(kind, manifest)
         elif not covers(present, manifest):
-            await self.kube.apply(kind, manifest)
+            await self._set_right(manifest, present)
+
+    async def _set_right(self, manifest: Json, present: Json) -> None:
+        """Apply what differs; what the API server, an older one, did not keep of the same last time is left at that."""
+        key = (manifest["kind"], "/".join((manifest["metadata"]["namespace"], manifest["metadata"]["name"])))
+        generation = present["metadata"].get("generation")
+        if generation is not None and self._unkept.get(key) == (manifest, generation):
+            return
+        kept = await self.kube.apply(kind_of(manifest), manifest)
+        self._unkept.pop(key, None)
+        if not covers(kept, manifest):
+            self._unkept[key] = (manifest, kept["metadata"].get("generation"))
 
     async def _create_now_and_then(self, manifest: Json, seen: PoolSeen) -> None:
         """Create an immutable Secret, which the operator cannot read: at first, when a host is in trouble, at times."""

@@ -1,22 +1,26 @@
 """Reads what is around a pool, live; the sessions on its hosts from what hosts and watches have told."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from pydantic import ValidationError
 
+from agentsessions import logs
+from agentsessions.api.base import Json
 from agentsessions.api.names import LABEL_POOL_UID
 from agentsessions.api.pool import AgentPool
 from agentsessions.builders.pool.meta import stem
 from agentsessions.hosts.views import HostView
 from agentsessions.kube.client import Kube
-from agentsessions.kube.paths import CORE_EVENTS, PODS, POOLS, STATEFUL_SETS
+from agentsessions.kube.errors import Refused
+from agentsessions.kube.paths import CONTROLLER_REVISIONS, CORE_EVENTS, PODS, POOLS, STATEFUL_SETS
 from agentsessions.policies.facts import pod_facts
 from agentsessions.policies.hosts import HostFacts, host_facts
 from agentsessions.policies.startup import Diagnosis, PodWarning, diagnose, needs_events
 from agentsessions.reconcile.longrunning.driver import LongRunning
 from agentsessions.reconcile.observe import read_template
 from agentsessions.reconcile.pools.model import PoolSeen
+from agentsessions.reconcile.pools.rollout import template_hash, way_back
 
 
 class UnreadablePool(Exception):
@@ -40,20 +44,69 @@ async def observe(
     # A pod that nothing controls only bears the labels.
     owned = [body for body in bodies if host_facts(body).owner_uid]
     hosts = sorted(map(host_facts, owned), key=lambda host: host.ordinal)
+    views = lasting.streams.hosts()
+    told = {view.address.uid for view in views if view.heard}
+    untold = {host.uid for host in hosts} - told
+    stateful_set = await kube.get(STATEFUL_SETS, key[0], stem(pool))
     return PoolSeen(
         pool=pool,
         template=template,
         template_name=name,
         template_problem=problem,
-        stateful_set=await kube.get(STATEFUL_SETS, key[0], stem(pool)),
+        stateful_set=stateful_set,
         hosts=tuple(hosts),
-        loads=lasting.occupancy.loads("", pool.key, hosts, lasting.streams.hosts()),
-        heard=frozenset(view.address.pod for view in lasting.streams.hosts() if view.connected and view.heard),
-        not_durable=_not_durable(hosts, lasting.streams.hosts()),
+        loads=lasting.occupancy.loads("", pool.key, hosts, views),
+        capacities=_capacities(hosts, views),
+        heard=frozenset(view.address.pod for view in views if view.connected and view.heard),
+        silent=frozenset(host.uid for host in hosts if host.ready and not host.deleting and host.uid in untold),
+        # Hosts that this operator has not heard may have told the one before it, which wrote it down.
+        not_durable=_not_durable(hosts, views) + lasting.occupancy.unstored(pool.key, untold),
         waiting=len(lasting.occupancy.waiting(*pool.key)),
         trouble=await _trouble(owned, kube, key[0], now),
         written=written,
+        good=await _good(pool, stateful_set, way_back(pool.status.rollout, now), kube),
     )
+
+
+async def _good(pool: AgentPool, stateful_set: Json | None, wanted: str | None, kube: Kube) -> Json | None:
+    """Return the pod template with that hash, to go back to: the present one, else from the set's history."""
+    if wanted is None or stateful_set is None:
+        return None
+    present = _bare(stateful_set.get("spec", {}).get("template", {}))
+    if template_hash(present) == wanted:
+        return present
+    templates = [
+        _bare(one["data"]["spec"]["template"]) for one in await _history(pool, kube) if _is_of(one, stateful_set)
+    ]
+    return next((one for one in templates if template_hash(one) == wanted), None)
+
+
+async def _history(pool: AgentPool, kube: Kube) -> Sequence[Json]:
+    """Return the revisions that bear the pool's label; without the right to see them there is nothing to go back to."""
+    namespace, selector = pool.metadata.namespace, f"{LABEL_POOL_UID}={pool.metadata.uid}"
+    try:
+        return await kube.list(CONTROLLER_REVISIONS, namespace, labelSelector=selector)
+    except Refused as error:
+        logs.warning("former settings not read", namespace=namespace, name=pool.metadata.name, error=error.message)
+        return ()
+
+
+def _is_of(revision: Json, stateful_set: Json) -> bool:
+    """Return whether a revision is in the StatefulSet's own history; labels are anybody's to set."""
+    owners = revision["metadata"].get("ownerReferences", [])
+    return any(one.get("controller") and one["uid"] == stateful_set["metadata"]["uid"] for one in owners)
+
+
+def _bare(template: Json) -> Json:
+    """Return a pod template without what only the history of StatefulSets, or the API server, adds to it."""
+    metadata = {name: value for name, value in template.get("metadata", {}).items() if value is not None}
+    return {"metadata": metadata, "spec": template.get("spec", {})}
+
+
+def _capacities(hosts: Iterable[HostFacts], views: Iterable[HostView]) -> dict[str, int]:
+    """Return how many sessions each host that told of it holds at most."""
+    told = {view.address.uid: view.capacity for view in views if view.heard}
+    return {host.name: told[host.uid] for host in hosts if host.uid in told}
 
 
 def _not_durable(hosts: Iterable[HostFacts], views: Iterable[HostView]) -> int:

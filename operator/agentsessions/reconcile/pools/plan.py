@@ -17,11 +17,17 @@ from agentsessions.policies.capacity import HostSize, host_size
 from agentsessions.policies.nodeloss import is_lost
 from agentsessions.policies.resolve import Settings, resolve
 from agentsessions.reconcile.pools.model import PoolPlan, PoolSeen
+from agentsessions.reconcile.pools.rollout import Course, held, roll, template_hash
 from agentsessions.reconcile.pools.rows import conditions
 
 LOOK_AGAIN = timedelta(seconds=30)
+SOON = timedelta(seconds=2)
 FIGURES = timedelta(seconds=60)
 """Figures alone are written no more often than this."""
+
+
+_NOT_YET = frozenset({"PodDisruptionBudget", "StatefulSet"})
+"""Kinds of children that are left as they are until hosts are heard, and until status says what there was before."""
 
 
 def make_plan(seen: PoolSeen, now: datetime, config: OperatorConfig) -> PoolPlan:
@@ -38,12 +44,22 @@ def make_plan(seen: PoolSeen, now: datetime, config: OperatorConfig) -> PoolPlan
     except ValueError as error:
         return _blocked(seen, Reason.INVALID_SPEC, str(error), now)
     scaled = replicas(seen, size, now)
-    children = _children(seen, settings, size, scaled.replicas, config)
-    status = _status(seen, size, scaled, children[-1], now)
+    *beside, wanted = _children(seen, settings, size, scaled.replicas, config)
+    course = roll(seen, wanted, now)
+    made = _held(seen, course.made) if seen.not_durable else course.made
+    status = _status(seen, size, scaled, course, now)
     # Two hosts on one volume are kept apart by nothing but the first one's end.
     alone = settings.storage is None or settings.fields.session_store is not None
     lost = tuple(host for host in seen.hosts if alone and is_lost(host, now))
-    return _paced(seen, PoolPlan(status, children, scaled.requeue or LOOK_AGAIN, lost), now)
+    wait = min(one for one in (scaled.requeue or LOOK_AGAIN, course.left) if one is not None)
+    plan = _paced(seen, PoolPlan(status, (*beside, made), wait, lost, course.notices), now)
+    return _not_yet(plan) if seen.waits_for_news or course.first_written else plan
+
+
+def _not_yet(plan: PoolPlan) -> PoolPlan:
+    """Leave budget and hosts as they are for now."""
+    rest = tuple(child for child in plan.children if child["kind"] not in _NOT_YET)
+    return replace(plan, children=rest, requeue=SOON)
 
 
 def resolve_pool(seen: PoolSeen, config: OperatorConfig) -> Settings:
@@ -62,7 +78,14 @@ def replicas(seen: PoolSeen, size: HostSize, now: datetime) -> Scale:
     # Of a host that serves and does not tell, nobody knows what it holds.
     known = [host for host in seen.hosts if host.name in seen.heard or not host.ready]
     loads = {host.ordinal: seen.loads.get(host.name, 0) for host in known}
-    return scale(rule, present, loads, seen.waiting, size.sessions, seen.pool.status.fewer_since, now)
+    return scale(rule, present, loads, seen.waiting, _per_host(seen, size), seen.pool.status.fewer_since, now)
+
+
+def _per_host(seen: PoolSeen, size: HostSize) -> int:
+    """Return how many sessions a host holds: by the spec, or on the average as hosts say that keep former settings."""
+    told, rollout = seen.capacities.values(), seen.pool.status.rollout
+    keeps = seen.pool.spec.rolling.paused or (rollout is not None and rollout.failed_revision is not None)
+    return sum(told) // len(told) if keeps and told else size.sessions
 
 
 def _present(seen: PoolSeen, otherwise: int) -> int:
@@ -79,26 +102,23 @@ def _children(
     secret = host_secret(pool, settings, size, config)
     name = secret["metadata"]["name"]
     made = hosts(pool, settings, size, count, name, policy_label(policy), config)
-    budget = disruption_budget(pool)
-    if seen.not_durable:
-        made, budget = _held(seen, made), disruption_budget(pool, unavailable=0)
+    budget = disruption_budget(pool, settings.disruption, held=bool(seen.not_durable))
     return policy, secret, headless_service(pool), budget, made
 
 
 def _held(seen: PoolSeen, made: Json) -> Json:
     """Return the StatefulSet that gives no host up on purpose: what is on their disks is nowhere else."""
     count = max(made["spec"]["replicas"], _present(seen, 0))
-    rolling = {"type": "RollingUpdate", "rollingUpdate": {"partition": count}}
-    return made | {"spec": made["spec"] | {"replicas": count, "updateStrategy": rolling}}
+    return held(made | {"spec": made["spec"] | {"replicas": count}}, count)
 
 
-def _status(seen: PoolSeen, size: HostSize, scaled: Scale, made: Json, now: datetime) -> AgentPoolStatus:
+def _status(seen: PoolSeen, size: HostSize, scaled: Scale, course: Course, now: datetime) -> AgentPoolStatus:
     """Return the status that holds once the children are as they should be."""
-    template = made["spec"]["template"]["metadata"]["annotations"]
-    current = next(iter(template.values()))
+    current = template_hash(course.made["spec"]["template"])
     ready = [host for host in seen.hosts if host.ready and not host.deleting]
     updated = [host for host in seen.hosts if host.template_hash == current]
-    before = seen.pool.status
+    before, per_host = seen.pool.status, _per_host(seen, size)
+    fits = sum(seen.capacities.get(host.name, per_host) for host in ready)
     status = AgentPoolStatus(
         observed_generation=seen.pool.metadata.generation,
         replicas=len(seen.hosts),
@@ -107,9 +127,7 @@ def _status(seen: PoolSeen, size: HostSize, scaled: Scale, made: Json, now: date
         updated_replicas=len(updated),
         selector=",".join(f"{key}={value}" for key, value in sorted(selector(seen.pool).items())),
         sessions=sum(seen.loads.values()),
-        capacity=PoolCapacity(
-            sessions_per_host=size.sessions, host_memory=size.memory, sessions=size.sessions * len(ready)
-        ),
+        capacity=PoolCapacity(sessions_per_host=per_host, host_memory=size.memory, sessions=fits),
         hosts=[
             PoolHost(
                 name=host.name,
@@ -121,6 +139,7 @@ def _status(seen: PoolSeen, size: HostSize, scaled: Scale, made: Json, now: date
             for host in seen.hosts
         ],
         template_hash=current,
+        rollout=course.status,
         fewer_since=scaled.fewer_since,
     )
     return status.model_copy(update={"conditions": conditions(seen, status, before.conditions, now)})

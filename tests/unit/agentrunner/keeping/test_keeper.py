@@ -1,5 +1,6 @@
 """One session's keeping: what it begins with, and that it is let go of only when all of it is stored."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,19 @@ async def test_a_turn_that_was_announced_and_never_heard_of_again_is_doubtful(on
     store.data = {None: TALK, "agentsessions/begun": [{"type": "begun", "message": "x"}]}
     found = await on.find(transcript=KNOWN)
     assert (found.doubtful, found.cut, found.interrupted) == (("x",), None, True)
+
+
+async def test_a_message_that_the_agent_was_never_given_is_not_doubtful_nor_is_the_turn_before_it(
+    on: Stage, store: FakeStore
+) -> None:
+    unread = Ledger(BILL, "c", unread="x").entry()
+    store.data = {
+        None: [*TALK, asked("c")],
+        "agentsessions/begun": [{"type": "begun", "message": "x"}],
+        LEDGER: [unread],
+    }
+    found = await on.find(transcript=KNOWN)
+    assert (found.doubtful, found.cut, found.interrupted, found.unread) == ((), None, False, "x")
 
 
 @pytest.mark.parametrize("ended", ["a", "x"])
@@ -281,6 +295,39 @@ async def test_a_settled_turn_and_its_bill_are_in_the_store(on: Stage, store: Fa
     store.will("replace", Fault(StoreUnreachable("no answer")))
     assert await on.keeper.settle(Ledger(BILL)) is True, "the bill alone holds nobody up"
     await on.keeper.close()
+
+
+@pytest.mark.parametrize(("under_way", "settled"), [("append", False), ("count", True), ("replace", True)])
+async def test_what_is_under_way_when_a_session_is_forgotten_ends_first_and_nothing_follows(
+    on: Stage, store: FakeStore, under_way: str, settled: bool
+) -> None:
+    await on.keeper.find(wanted(epoch=1))
+    on.files.write(None, TALK)
+    store.calls.clear()
+    store.will(under_way, Fault(seconds=0.2))
+    settling = asyncio.create_task(on.keeper.settle(Ledger(BILL, "a")))
+    while not any(name == under_way for name, _, _ in store.calls):  # noqa: ASYNC110 - the store is being told
+        await asyncio.sleep(0.01)
+    await on.keeper.close(forget=True)
+    before = list(store.calls)
+    store.data.clear()  # by whoever removes what is stored
+    assert await settling is settled
+    await on.keeper.announce("b")
+    assert await on.keeper.settle(Ledger(BILL, "b")) is None
+    assert (store.calls, store.data) == (before, {})
+
+
+async def test_a_turn_that_is_being_announced_when_its_session_is_forgotten_leaves_no_note(
+    on: Stage, store: FakeStore
+) -> None:
+    await on.keeper.find(wanted())
+    store.will("replace", Fault(seconds=0.2))
+    announcing = asyncio.create_task(on.keeper.announce("a"))
+    await asyncio.sleep(0.05)
+    await on.keeper.close(forget=True)
+    store.data.clear()
+    await announcing
+    assert store.data == {}
 
 
 async def test_without_a_store_there_is_nothing_to_settle(tmp_path: Path) -> None:

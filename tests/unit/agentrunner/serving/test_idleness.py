@@ -26,12 +26,21 @@ class Clock:
 
 @pytest.mark.requirement("H12")
 @pytest.mark.parametrize(
-    ("busy", "streams", "background", "idle"),
-    [(False, 0, 0, True), (True, 0, 0, False), (False, 1, 0, False), (False, 0, 1, False), (True, 2, 3, False)],
+    ("busy", "streams", "background", "tasks", "idle"),
+    [
+        (False, 0, 0, 0, True),
+        (True, 0, 0, 0, False),
+        (False, 1, 0, 0, False),
+        (False, 0, 1, 0, False),
+        (False, 0, 0, 1, False),
+        (True, 2, 3, 4, False),
+    ],
 )
-def test_turns_streams_and_background_work_keep_it_awake(busy: bool, streams: int, background: int, idle: bool) -> None:
+def test_turns_streams_and_background_work_keep_it_awake(
+    busy: bool, streams: int, background: int, tasks: int, idle: bool
+) -> None:
     idleness = Idleness(Clock())
-    idleness.background = background
+    idleness.background, idleness.tasks = background, tasks
     assert idleness.note(busy=busy, streams=streams) is not idle
     assert idleness.since == (NOW if idle else None)
 

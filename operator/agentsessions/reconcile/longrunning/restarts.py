@@ -1,0 +1,168 @@
+"""Ends that a session outlives: of its host's container, of its agent's process, of its pod. Pure.
+
+Each is written to status once, counted, and told by an event. What the kubelet has counted of a pod and what status has
+told of it are compared by number, so that nothing is left out when nobody looked, and nothing is said twice.
+"""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from agentsessions.api.base import Json
+from agentsessions.api.conditions import Reason
+from agentsessions.api.status import AgentSessionStatus, Host, Termination
+from agentsessions.policies.crash import judge_end
+from agentsessions.policies.hosts import HostFacts
+from agentsessions.policies.outcome import Verdict
+from agentsessions.reconcile.longrunning.model import Around
+from agentsessions.reconcile.model import Notice
+
+CALM = timedelta(minutes=10)
+"""After so long without an end, the next one is the first again; the kubelet forgets crashes after as long."""
+
+_OF_THE_PROCESS = {
+    "AgentCrashed": Reason.CLI_FAILED,
+    "AgentNotStarted": Reason.CLI_FAILED,
+    "AgentOomKilled": Reason.OOM_KILLED,
+}
+"""Faults by which a host says that a session's `claude` process ended or did not start."""
+
+_TOOLS = "A process that the agent had started was killed: more than the memory limit (`resources.memory`) was used."
+
+
+def noted(around: Around, now: datetime) -> tuple[Around, tuple[Notice, ...]]:
+    """Return what is known with the ends of the host's container and of the agent's process written down, if new."""
+    host = around.session.status.host
+    pod = around.pod(host.pod_uid) if host is not None and host.pod_uid is not None else None
+    if host is None or pod is None:
+        return around, ()
+    if host.terminations is None:  # by a version that did not count: none of the ends so far is news
+        status = around.session.status.model_copy(update={"host": host.model_copy(update={"terminations": pod.ends})})
+        return replace(around, session=around.session.model_copy(update={"status": status})), ()
+    found = _container(around, host, pod, now) or _process(around, host, pod) or _tools(around, host)
+    if found is None:
+        return around, ()
+    status, notice = found
+    session = around.session.model_copy(update={"status": status})
+    return replace(around, session=session, restarted=status.restarts != around.session.status.restarts), (notice,)
+
+
+def with_loss(status: AgentSessionStatus, host: Host, verdict: Verdict, now: datetime) -> AgentSessionStatus:
+    """Return the status with the loss of a pod written down, once for each; losses close together add up."""
+    before = status.last_termination
+    if before is not None and before.pod == host.pod and not before.in_place:
+        return status
+    ended = _ended(host, verdict.reason, verdict.message, now)
+    update = {"last_termination": ended} | _tally(status, 1, counts=verdict.counts, calm=_is_calm(status, now))
+    return status.model_copy(update=update)
+
+
+def outlived(status: AgentSessionStatus, limit: int) -> AgentSessionStatus:
+    """Return the status of a session that its host has: the ends before were followed by another start, all of them.
+
+    So they are `limit` at most, and only an end that is still to come is one too many.
+    """
+    return status.model_copy(update={"failures": min(status.failures, limit)})
+
+
+def at(pod: HostFacts, before: Host | None = None) -> Host:
+    """Return where a session is that goes on in this pod: whatever ended there before is no business of its own.
+
+    `before` is where it was; of the same pod, what was counted there holds on.
+    """
+    killed = before.oom_kills if before is not None and before.pod_uid == pod.uid else None
+    return Host(pod=pod.name, pod_uid=pod.uid, node=pod.node, terminations=pod.ends, oom_kills=killed)
+
+
+def _container(around: Around, host: Host, pod: HostFacts, now: datetime) -> tuple[AgentSessionStatus, Notice] | None:
+    """Return the status with the ends of the host's container that it does not tell of yet, and the event."""
+    status, new = around.session.status, pod.ends - (host.terminations or 0)
+    if new <= 0 or pod.last_end is None or pod.terminal or pod.deleting:
+        return None  # the end of a pod is another matter
+    verdict = judge_end(pod.name, pod.last_end, around.killings)
+    end, moment = pod.last_end, pod.last_end.finished_at or now
+    last = _ended(at(pod), verdict.reason, verdict.message, moment, in_place=True)
+    update: Json = {
+        "host": host.model_copy(update={"terminations": pod.ends, "oom_kills": None}),
+        "restarts": status.restarts + new,
+        "oom_kills": status.oom_kills + (1 if verdict.reason == Reason.OOM_KILLED else 0),
+        "last_termination": last.model_copy(update={"exit_code": end.exit_code}),
+    }
+    if around.pool is None:
+        steady = end.started_at is not None and moment - end.started_at >= CALM
+        calm = steady or _is_calm(status, moment)
+        update |= _tally(status, 1 if steady else new, counts=verdict.counts, calm=calm)
+    return status.model_copy(update=update), Notice("Warning", verdict.reason, "Restart", verdict.message)
+
+
+def _process(around: Around, host: Host, pod: HostFacts) -> tuple[AgentSessionStatus, Notice] | None:
+    """Return the status with the death of the agent's process that its host tells of, and the event.
+
+    It is no failure that counts: nobody starts the next process but the next message.
+    """
+    fault, status = around.news.fault if around.news is not None else None, around.session.status
+    if fault is None or fault.reason not in _OF_THE_PROCESS:
+        return None
+    reason, moment = _OF_THE_PROCESS[fault.reason], fault.time.replace(microsecond=0)
+    if _is_told(status.last_termination, pod.uid, moment):
+        return None
+    last = _ended(at(pod), reason, fault.message, moment, in_place=True)
+    known = _killed(around, host)
+    uncounted = around.news is not None and around.news.oom_kills is None  # a host of many counts for none of them
+    if reason == Reason.OOM_KILLED and uncounted:
+        known = {"oom_kills": status.oom_kills + 1}
+    update = {"last_termination": last} | known
+    return status.model_copy(update=update), Notice("Warning", reason, "Restart", fault.message)
+
+
+def _tools(around: Around, host: Host) -> tuple[AgentSessionStatus, Notice] | None:
+    """Return the status with what was killed of the agent's tools while the agent itself lives on, and the event."""
+    update = _killed(around, host)
+    if not update:
+        return None
+    notice = Notice("Warning", Reason.OOM_KILLED, "Run", _TOOLS)
+    return around.session.status.model_copy(update=update), notice
+
+
+def _killed(around: Around, host: Host) -> Json:
+    """Return what changes in status by processes that were killed for want of memory, as their host counts them.
+
+    What it told before its container ended still stands, and is counted already: it has to vouch for its number.
+    """
+    status, told = around.session.status, around.news.oom_kills if around.news is not None and around.heard else None
+    new = (told or 0) - (host.oom_kills or 0)
+    if new <= 0:
+        return {}
+    return {"oom_kills": status.oom_kills + new, "host": host.model_copy(update={"oom_kills": told})}
+
+
+def _ended(where: Host, reason: str, message: str, moment: datetime, *, in_place: bool | None = None) -> Termination:
+    """Return what status tells of an end in a pod, or of a pod."""
+    return Termination(
+        reason=reason,
+        message=message[:1024],
+        finished_at=moment,
+        pod=where.pod,
+        pod_uid=where.pod_uid or "",
+        node=where.node,
+        in_place=in_place,
+    )
+
+
+def _is_told(last: Termination | None, pod_uid: str, moment: datetime) -> bool:
+    """Return whether status tells of this moment in the life of the pod, or of a later one."""
+    same = last is not None and last.pod_uid == pod_uid
+    return same and last is not None and last.finished_at is not None and last.finished_at >= moment
+
+
+def _is_calm(status: AgentSessionStatus, moment: datetime) -> bool:
+    """Return whether the end before is so long ago that the one at this moment is the first again."""
+    last = status.last_termination
+    return last is None or last.finished_at is None or moment - last.finished_at >= CALM
+
+
+def _tally(status: AgentSessionStatus, times: int, *, counts: bool, calm: bool) -> Json:
+    """Return failures and disruptions in a row with those of now."""
+    failures, disruptions = (0, 0) if calm else (status.failures, status.disruptions)
+    if counts:
+        return {"failures": failures + times, "disruptions": disruptions}
+    return {"failures": failures, "disruptions": disruptions + times}

@@ -1,0 +1,99 @@
+"""A session whose volume is full: what was taken can be ended, nothing is begun twice, and its agent can clear it."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from agent.host import Event, Host, Talk, texts
+from agent.model import Model, script
+from agent.test_host_conversations import bash, gated, reached
+
+pytestmark = pytest.mark.timeout(180)
+
+
+class SmallHost(Host):
+    """A host whose volume is a small filesystem of its own."""
+
+    def _command(self) -> list[str]:
+        root = [] if os.geteuid() == 0 else ["--map-root-user"]
+        mount = 'mount -t tmpfs -o size=16M small "$0/volume" && mkdir "$0/volume/state" "$0/volume/workspace"'
+        binds = " && ".join(f'mount --bind "$0/volume/{one}" "$0/{one}"' for one in ("state", "workspace"))
+        run = f'{mount} && {binds} && cd "$0/workspace" && exec {sys.executable} -m agentrunner serve'
+        return ["unshare", "--mount", *root, "sh", "-c", run, str(self.folder)]
+
+
+@pytest.fixture
+async def small(tmp_path: Path, model: Model) -> AsyncIterator[Host]:
+    """Return a running host on a small volume."""
+    (tmp_path / "volume").mkdir()
+    found = SmallHost(tmp_path, model.url)
+    await found.start()
+    try:
+        yield found
+    finally:
+        await found.destroy()
+
+
+def fill(talk: Talk, gate: Path) -> None:
+    """Leave no room for what the host writes down of turns, then let the tool at the gate go on."""
+    books(talk).symlink_to("/dev/full")
+    gate.touch()
+
+
+def books(talk: Talk) -> Path:
+    """Return where the host writes down what becomes of messages."""
+    return talk.host.folder / "state" / "sessions" / talk.session_id / ".turns.json.new"
+
+
+async def waits_for_room(talk: Talk, gate: Path) -> "asyncio.Task[list[Event]]":
+    """Have a message that was taken find no room when its turn comes."""
+    first = asyncio.create_task(talk.say(script(gated(gate), {"text": "first"})))
+    await reached(gate)
+    key = {"Idempotency-Key": "second"}
+    second = asyncio.create_task(talk.say(script({"text": "second"}), **key))
+    await talk.until(queued=1)
+    fill(talk, gate)
+    assert (await first)[-1].kind == "done"
+    return second
+
+
+async def test_a_message_that_waits_for_room_can_be_interrupted_and_does_not_run(
+    host: Host, tmp_path: Path, model: Model
+) -> None:
+    talk = await host.give()
+    second = await waits_for_room(talk, tmp_path / "gate")
+    requests = model.requests(talk.session_id)
+    async with talk.open("POST", "/interrupt") as answer:
+        assert answer.status == 202
+    assert [event.kind for event in await asyncio.wait_for(second, 5)] == ["done"]
+    books(talk).unlink()
+    assert texts(await talk.say(script({"text": "third"}))) == ["third"]
+    assert model.requests(talk.session_id) == requests + 1, "what was interrupted was never asked for"
+
+
+async def test_a_message_without_room_is_given_back_and_holds_up_no_suspension(host: Host, tmp_path: Path) -> None:
+    talk = await host.give()
+    second = await waits_for_room(talk, tmp_path / "gate")
+    assert (await host.json("POST", f"/sessions/{talk.session_id}/suspend?wait=true"))[0] == 202
+    (told,) = await asyncio.wait_for(second, 30)
+    assert told.data["type"].endswith("/no-room")
+    assert "workspace" in told.data["message"]
+    assert (await talk.until(putAway=True))["phase"] == "Suspended"
+
+
+async def test_an_agent_that_filled_its_volume_can_be_asked_to_clear_it(small: Host) -> None:
+    talk = await small.give()
+    filled = await talk.say(
+        script(bash("head -c 64M /dev/zero > filled; df --output=avail . | tail -1"), {"text": "{{toolResult}}"})
+    )
+    assert filled[-1].kind == "done"
+    seen = await talk.say(
+        script(bash("rm filled; ls | wc -l"), {"text": "left: {{toolResult}}"}), **{"Idempotency-Key": "k"}
+    )
+    assert seen[-1].kind == "done"
+    assert "left: 0" in texts(seen)[-1]
+    assert texts(await talk.say(script({"text": "goes on"}))) == ["goes on"]

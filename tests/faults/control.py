@@ -1,0 +1,96 @@
+"""Faults of the control plane: of the API server, of what the operator hears of it, and of who leads."""
+
+import signal
+import time
+
+from cluster.local.provider import LocalProvider
+from e2e.api import LEASES, PODS, Json
+from e2e.killing import kill_process, process_of
+from e2e.leadership import holder
+from e2e.operator_pod import NAMESPACE, RELEASE
+from e2e.sizes import THOROUGH
+from e2e.waiting import eventually, wait_for
+from faults import clocks, errors, wires
+from faults.arena import Arena
+
+CUT_SECONDS = 15
+"""How long a node is alone: less than it takes the cluster to give it up."""
+
+
+def local(arena: Arena) -> LocalProvider:
+    """Return the provider, for faults that only the local cluster can have."""
+    assert isinstance(arena.provider, LocalProvider)
+    return arena.provider
+
+
+def api_server_killed(arena: Arena) -> None:
+    """The API server ends and is started again; ways through it end with it, and are opened anew."""
+    arena.lab.witness.may_miss += 1
+    with arena.lab.operator.dawn():
+        local(arena).restart_component("kube-apiserver")
+        arena.open()
+
+
+def etcd_killed(arena: Arena) -> None:
+    """The API server's store ends and is started again."""
+    local(arena).restart_component("etcd")
+
+
+def node_cut_off(arena: Arena) -> None:
+    """The wire between the nodes is cut for a while; what runs on either side runs on."""
+    with wires.cut_off():
+        time.sleep(CUT_SECONDS)
+    arena.open()
+
+
+def watches_frozen(arena: Arena) -> None:
+    """The operator's watches say nothing any more, and stay open, until the round is over."""
+    found = arena.undo.enter_context(wires.frozen(_operator(arena)))
+    assert found, "the operator had no watch that could be frozen"
+
+
+def calls_failing(arena: Arena) -> None:
+    """A tenth of the operator's calls are answered with 429 or 500, until the round is over."""
+    arena.undo.enter_context(errors.between(_operator(arena)))
+
+
+def leader_frozen(arena: Arena) -> None:
+    """The operator that leads is frozen until the other one does, and then goes on in the belief that it leads."""
+    pod = _leader(arena)
+    name = pod["metadata"]["name"]
+    assert kill_process(arena.provider, pod, sign=signal.SIGSTOP)
+    try:
+        wait_for(arena.api, LEASES, NAMESPACE, RELEASE, lambda one: holder(one) not in ("", name), "another leader")
+    finally:
+        kill_process(arena.provider, pod, sign=signal.SIGCONT)
+
+
+def clock_stepped(arena: Arena) -> None:
+    """The clock of the operator that leads is set by five minutes: forward, and back when it is its turn again.
+
+    In a thorough run those of the gateways as well.
+    """
+    leader = _leader(arena)
+    off, name = clocks.step(leader, "operator"), str(leader["metadata"]["name"])
+    eventually(
+        lambda: arena.lab.operator.metrics(name),
+        lambda samples: clocks.is_ahead(samples, off),
+        f"the operator's clock, ahead by {off} s",
+    )
+    for pod in clocks.directories(arena.api) if THOROUGH else []:
+        clocks.step(pod, "directory")
+
+
+def _leader(arena: Arena) -> Json:
+    """Return the pod of the operator that leads."""
+    lease = wait_for(arena.api, LEASES, NAMESPACE, RELEASE, lambda one: bool(holder(one)), "a leader")
+    pod = arena.api.get(PODS, NAMESPACE, holder(lease))
+    assert pod is not None
+    return pod
+
+
+def _operator(arena: Arena) -> int:
+    """Return the process of the operator."""
+    found = process_of(arena.lab.operator.pod())
+    assert found is not None, "no process of the operator on this machine"
+    return found

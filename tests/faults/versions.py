@@ -1,0 +1,140 @@
+"""An older operator beside the one of this checkout, as in the middle of a rolling upgrade, or of its rollback."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import yaml
+
+from e2e.api import CONFIG_MAPS, DEPLOYMENTS, LEASES, PODS, Json
+from e2e.leadership import holder
+from e2e.operator_pod import NAMESPACE, RELEASE, is_rolled_out
+from e2e.waiting import wait_for
+from faults.arena import Arena
+from images.build import build_from
+from images.catalog import IMAGES, REPOSITORY, Image
+
+COMMIT = "6ca9e18c9028586695eb832f1ce6d218243a31d5"
+"""Of this repository's own history: the state before every operator had a Lease."""
+_STRIP = """
+import json, sys
+from pydantic import ValidationError
+from agentsessions.api.config import OperatorConfig
+config = json.load(sys.stdin)
+try:
+    OperatorConfig.model_validate(config)
+except ValidationError as error:
+    for one in error.errors():
+        if one["type"] == "extra_forbidden":
+            *way, last = one["loc"]
+            place = config
+            for step in way:
+                place = place[step]
+            del place[last]
+OperatorConfig.model_validate(config)
+json.dump(config, sys.stdout)
+"""
+"""Run with the older operator's own code: what it does not know of a configuration is what it refuses."""
+_TRIES = 5
+_NAME = f"{RELEASE}-older"
+_IMAGE = Image("older-operator", "operator/Dockerfile", IMAGES["operator"].sources)
+_LABEL = "agentsessions.dev/older"
+
+
+@contextmanager
+def older_beside(arena: Arena) -> Iterator[None]:
+    """Have one more operator, of an older commit, which takes part in the election."""
+    if arena.provider.name == "existing":
+        pytest.skip("an older operator can only be built into a cluster of one's own")
+    api, operator = arena.api, arena.lab.operator
+    release = api.get(DEPLOYMENTS, NAMESPACE, RELEASE)
+    settings = api.get(CONFIG_MAPS, NAMESPACE, RELEASE)
+    assert release is not None
+    assert settings is not None
+    with _checkout() as older:
+        arena.provider.load_images([build_from(older, _IMAGE)])
+        api.apply(_settings(settings, older))
+    api.apply(_deployment(release))
+    try:
+        wait_for(api, DEPLOYMENTS, NAMESPACE, _NAME, is_rolled_out, "the older operator's rollout")
+        yield
+    finally:
+        operator.keep_evidence()
+        gone = [pod["metadata"]["name"] for pod in operator.pods() if _LABEL in pod["metadata"]["labels"]]
+        api.delete(DEPLOYMENTS, NAMESPACE, _NAME, propagationPolicy="Foreground")
+        api.delete(CONFIG_MAPS, NAMESPACE, _NAME)
+        for name in gone:
+            wait_for(api, PODS, NAMESPACE, name, lambda pod: pod is None, "the end of the older operator")
+
+
+def lead_passed_on(arena: Arena) -> None:
+    """Whoever leads is told to stop, until the other version follows: its replacement, a twin, may be first."""
+    for _ in range(_TRIES):
+        versions = _versions(arena)
+        leader = _leader(arena, versions.__contains__)
+        arena.lab.operator.keep_evidence()
+        arena.api.delete(PODS, NAMESPACE, leader)
+        followed = _leader(arena, _anybody_but(leader))
+        if _versions(arena).get(followed) != versions[leader]:
+            return
+    raise AssertionError(f"{_TRIES} times a leader was followed by one of its own version")
+
+
+def _versions(arena: Arena) -> dict[str, bool]:
+    """Return of each operator's pod whether it is the older one."""
+    return {pod["metadata"]["name"]: _LABEL in pod["metadata"]["labels"] for pod in arena.lab.operator.pods()}
+
+
+def _anybody_but(leader: str) -> Callable[[str], bool]:
+    return lambda name: name not in ("", leader)
+
+
+def _leader(arena: Arena, test: Callable[[str], bool]) -> str:
+    """Wait until who leads passes the test, and return its name."""
+    return holder(wait_for(arena.api, LEASES, NAMESPACE, RELEASE, lambda one: test(holder(one)), "a leader"))
+
+
+@contextmanager
+def _checkout() -> Iterator[Path]:
+    """Have the older operator's sources; skips where the history is not there."""
+    with tempfile.TemporaryDirectory(prefix="older-operator") as folder:
+        words = ["git", "-C", str(REPOSITORY), "archive", COMMIT, *_IMAGE.sources, _IMAGE.dockerfile]
+        try:
+            archive = subprocess.run(words, capture_output=True, check=True).stdout
+        except (OSError, subprocess.CalledProcessError):
+            pytest.skip(
+                f"commit {COMMIT[:10]} of this repository's history is not here: the checkout is shallow, or no clone"
+            )
+        subprocess.run(["tar", "-x", "-C", folder], input=archive, check=True)
+        yield Path(folder)
+
+
+def _settings(release: Json, older: Path) -> Json:
+    """Return the release's configuration without what the older operator does not know."""
+    config = json.dumps(yaml.safe_load(release["data"]["config.yaml"]))
+    place = os.environ | {"PYTHONPATH": str(older / "operator"), "PYTHONDONTWRITEBYTECODE": "1"}
+    words = [sys.executable, "-c", _STRIP]
+    known = subprocess.run(words, input=config, capture_output=True, text=True, check=True, env=place).stdout
+    data = {"config.yaml": yaml.safe_dump(json.loads(known))}
+    meta = {"name": _NAME, "namespace": NAMESPACE}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": data}
+
+
+def _deployment(release: Json) -> Json:
+    """Return the release's Deployment with the older image and that configuration."""
+    labels = {**release["spec"]["selector"]["matchLabels"], _LABEL: "true"}
+    pod = release["spec"]["template"]["spec"]
+    pod["containers"][0]["image"] = _IMAGE.reference
+    for volume in pod["volumes"]:
+        if "configMap" in volume:
+            volume["configMap"]["name"] = _NAME
+    template = {"metadata": {"labels": {**release["spec"]["template"]["metadata"]["labels"], **labels}}, "spec": pod}
+    spec = {"replicas": 1, "selector": {"matchLabels": labels}, "template": template}
+    meta = {"name": _NAME, "namespace": NAMESPACE}
+    return {"apiVersion": DEPLOYMENTS.version, "kind": "Deployment", "metadata": meta, "spec": spec}

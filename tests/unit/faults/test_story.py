@@ -1,0 +1,40 @@
+"""What is wrong with a session, by what the model has seen of it."""
+
+from typing import Any, cast
+
+import pytest
+
+from e2e.api import Json
+from faults.story import Story
+
+NOTHING = cast("Any", None)
+"""These tests ask nobody: neither cluster nor store."""
+
+
+def wrong(acknowledged: list[str], prompts: list[str], cut: list[str] | None = None, **begun: int) -> list[str]:
+    story = Story(NOTHING, NOTHING, "one", uid="u", acknowledged=acknowledged, cut=cut or [])
+    seen: dict[str, Json] = {"u": {"prompts": prompts, "begun": dict.fromkeys(prompts, 1) | begun}}
+    return story.problems(seen)
+
+
+@pytest.mark.parametrize(
+    ("acknowledged", "prompts", "problems"),
+    [
+        pytest.param(["a", "b"], ["a", "b"], [], id="all there"),
+        pytest.param(["a", "b"], ["a", "x", "b"], [], id="and one that was cut"),
+        pytest.param(["a", "b"], ["b"], ["1 acknowledged turns lost"], id="lost"),
+        pytest.param(["a"], ["a", "a"], ["1 turns run twice"], id="twice"),
+        pytest.param(["a", "b"], ["b", "a"], ["turns out of order"], id="order"),
+        pytest.param(["a"], [], ["a blank conversation: 1 acknowledged turns are not in it"], id="blank"),
+    ],
+)
+def test_what_is_wrong_is_told_by_its_name(acknowledged: list[str], prompts: list[str], problems: list[str]) -> None:
+    assert wrong(acknowledged, prompts) == problems
+
+
+def test_a_turn_that_was_cut_and_begun_again_was_run_twice() -> None:
+    assert wrong(["a"], ["a"], cut=["c"], c=2) == ["1 turns run twice"]
+
+
+def test_a_session_of_which_the_model_has_seen_nothing_is_blank() -> None:
+    assert Story(NOTHING, NOTHING, "one", uid="u", acknowledged=["a"]).problems({}) != []
