@@ -1,5 +1,6 @@
 """The gateway as its clients see it: streams, tokens, refusals."""
 
+import asyncio
 import json
 import urllib.request
 from collections import Counter
@@ -97,6 +98,20 @@ class Client:
         """Return status and body of a call."""
         async with self.call(verb, tail, **options) as answer:
             return answer.status, await answer.text()
+
+    async def refused(self, slug: str) -> None:
+        """Send a message that must not be taken, until it is refused for this.
+
+        The gateway hears of a change a moment after whoever looks at status: till then it leads to a host that is gone.
+        """
+        async with asyncio.timeout(30):
+            while True:
+                status, body = await self.status("POST", "/messages", json={"prompt": manifests.prompt()})
+                assert status in (409, 503), body
+                if status == 409:
+                    assert json.loads(body)["type"].rpartition("/")[2] == slug
+                    return
+                await asyncio.sleep(0.1)
 
     async def transcript(self) -> list[Json]:
         """Return the conversation as the CLI keeps it."""

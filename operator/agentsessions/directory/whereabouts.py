@@ -1,12 +1,16 @@
-"""Where a session is: from the watches, live where they have nothing yet; None while it is not to be had."""
+"""Where a session is: from the watches, live where they have nothing yet; None while it is not to be had.
+
+No request is refused for what the watches told of its session's state before that was read anew.
+"""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 from uuid import UUID, uuid5
 
 from agentsessions.api.bounds import Limit
 from agentsessions.api.host import Scope
+from agentsessions.directory.fresh import Fresh
 from agentsessions.directory.identity import User
 from agentsessions.directory.paths import Kind, Target
 from agentsessions.directory.waking import Waker
@@ -63,6 +67,10 @@ class Place:
     name: str = ""
 
 
+_MAY_HAVE_CHANGED = (Suspended, Spent, Stuck)
+"""Refusals whose cause somebody can undo."""
+
+
 class Standing(NamedTuple):
     """What a request waits for: reason and message of the session's condition Ready, or words like these."""
 
@@ -83,6 +91,11 @@ class Whereabouts:
     world: World
     streams: HostStreams
     waker: Waker
+    fresh: Fresh = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Read anew where the rest is read."""
+        self.fresh = Fresh(self.kube)
 
     async def identify(self, target: Target) -> SessionView | PoolView:
         """Return what the request names; raises NotThere. Looks live for what the watches have not told of."""
@@ -107,9 +120,13 @@ class Whereabouts:
         known = await self.identify(target)
         if isinstance(known, PoolView):
             return self._implicit(target, known, user)
-        if known.is_given_up and since is not None and known.suspended != since:
-            raise Stuck(known.reason)
-        return await self._named(target, known)
+        try:
+            return await self._named(target, known, since)
+        except _MAY_HAVE_CHANGED:
+            fresh = await self.fresh.session((target.namespace, target.name))
+            if fresh is None or fresh == known or fresh.uid != known.uid:
+                raise
+        return await self._named(target, fresh, since)
 
     def slept(self, target: Target) -> str | None:
         """Return when the session last fell asleep or gave up, in its status' words; None if it is not known."""
@@ -130,7 +147,9 @@ class Whereabouts:
         pool = self.world.pools.get(key)
         return _POOL_FULL if pool is not None and self.world.hosts(pool.uid) else _NO_READY_HOST
 
-    async def _named(self, target: Target, session: SessionView) -> Place | None:
+    async def _named(self, target: Target, session: SessionView, since: str | None) -> Place | None:
+        if session.is_given_up and since is not None and session.suspended != since:
+            raise Stuck(session.reason)
         if session.deleting:
             raise NotThere
         if session.finished:
