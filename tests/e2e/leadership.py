@@ -8,9 +8,11 @@ from itertools import pairwise
 from typing import Any
 
 from e2e import install
-from e2e.api import Json
+from e2e.api import LEASES, PODS, Api, Json
 from e2e.audit import describe
 from e2e.lab import Lab
+from e2e.operator_pod import NAMESPACE, RELEASE
+from e2e.waiting import wait_for
 
 _PAUSE_SECONDS = 3
 _POD = "authentication.kubernetes.io/pod-name"
@@ -33,6 +35,14 @@ def two_replicas(lab: Lab, **more: Any) -> Iterator[None]:
 def holder(lease: Json | None) -> str:
     """Return the pod that has the Lease; nothing while nobody has."""
     return str((lease or {}).get("spec", {}).get("holderIdentity", "")).partition("_")[0]
+
+
+def leader(api: Api) -> Json:
+    """Wait until an operator leads, and return its pod."""
+    lease = wait_for(api, LEASES, NAMESPACE, RELEASE, lambda one: bool(holder(one)), "a leader")
+    pod = api.get(PODS, NAMESPACE, holder(lease))
+    assert pod is not None
+    return pod
 
 
 def started_during(lab: Lab, change: Callable[[], object]) -> list[str]:

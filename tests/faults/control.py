@@ -4,9 +4,9 @@ import signal
 import time
 
 from cluster.local.provider import LocalProvider
-from e2e.api import LEASES, PODS, Json
+from e2e.api import LEASES
 from e2e.killing import kill_process, process_of
-from e2e.leadership import holder
+from e2e.leadership import holder, leader
 from e2e.operator_pod import NAMESPACE, RELEASE
 from e2e.sizes import THOROUGH
 from e2e.waiting import eventually, wait_for
@@ -56,7 +56,7 @@ def calls_failing(arena: Arena) -> None:
 
 def leader_frozen(arena: Arena) -> None:
     """The operator that leads is frozen until the other one does, and then goes on in the belief that it leads."""
-    pod = _leader(arena)
+    pod = leader(arena.api)
     name = pod["metadata"]["name"]
     assert kill_process(arena.provider, pod, sign=signal.SIGSTOP)
     try:
@@ -70,23 +70,15 @@ def clock_stepped(arena: Arena) -> None:
 
     In a thorough run those of the gateways as well.
     """
-    leader = _leader(arena)
-    off, name = clocks.step(leader, "operator"), str(leader["metadata"]["name"])
+    pod = leader(arena.api)
+    off, name = clocks.step(pod, "operator"), str(pod["metadata"]["name"])
     eventually(
         lambda: arena.lab.operator.metrics(name),
         lambda samples: clocks.is_ahead(samples, off),
         f"the operator's clock, ahead by {off} s",
     )
-    for pod in clocks.directories(arena.api) if THOROUGH else []:
-        clocks.step(pod, "directory")
-
-
-def _leader(arena: Arena) -> Json:
-    """Return the pod of the operator that leads."""
-    lease = wait_for(arena.api, LEASES, NAMESPACE, RELEASE, lambda one: bool(holder(one)), "a leader")
-    pod = arena.api.get(PODS, NAMESPACE, holder(lease))
-    assert pod is not None
-    return pod
+    for other in clocks.directories(arena.api) if THOROUGH else []:
+        clocks.step(other, "directory")
 
 
 def _operator(arena: Arena) -> int:

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,14 +13,14 @@ import pytest
 import yaml
 
 from e2e.api import CONFIG_MAPS, DEPLOYMENTS, LEASES, PODS, Json
-from e2e.leadership import holder
+from e2e.leadership import holder, leader
 from e2e.operator_pod import NAMESPACE, RELEASE, is_rolled_out
 from e2e.waiting import wait_for
 from faults.arena import Arena
 from images.build import build_from
 from images.catalog import IMAGES, REPOSITORY, Image
 
-COMMIT = "6ca9e18c9028586695eb832f1ce6d218243a31d5"
+COMMIT = "121a1d2f9921465993d431e13c468dbcba97fdda"
 """Of this repository's own history: the state before every operator had a Lease."""
 _STRIP = """
 import json, sys
@@ -41,7 +41,6 @@ OperatorConfig.model_validate(config)
 json.dump(config, sys.stdout)
 """
 """Run with the older operator's own code: what it does not know of a configuration is what it refuses."""
-_TRIES = 5
 _NAME = f"{RELEASE}-older"
 _IMAGE = Image("older-operator", "operator/Dockerfile", IMAGES["operator"].sources)
 _LABEL = "agentsessions.dev/older"
@@ -74,30 +73,27 @@ def older_beside(arena: Arena) -> Iterator[None]:
 
 
 def lead_passed_on(arena: Arena) -> None:
-    """Whoever leads is told to stop, until the other version follows: its replacement, a twin, may be first."""
-    for _ in range(_TRIES):
-        versions = _versions(arena)
-        leader = _leader(arena, versions.__contains__)
-        arena.lab.operator.keep_evidence()
-        arena.api.delete(PODS, NAMESPACE, leader)
-        followed = _leader(arena, _anybody_but(leader))
-        if _versions(arena).get(followed) != versions[leader]:
-            return
-    raise AssertionError(f"{_TRIES} times a leader was followed by one of its own version")
+    """The version that leads is taken away until the other one leads, as a rollout does, or its rollback."""
+    for name in (RELEASE, _NAME):
+        wait_for(arena.api, DEPLOYMENTS, NAMESPACE, name, is_rolled_out, "both operators")
+    before = _LABEL in leader(arena.api)["metadata"]["labels"]
+    after = not before
+    arena.lab.operator.keep_evidence()
+    _scale(arena, before, 0)
+    try:
+        wait_for(arena.api, LEASES, NAMESPACE, RELEASE, lambda one: _is_older(arena, holder(one)) is after, "a lead")
+    finally:
+        _scale(arena, before, 1)
 
 
-def _versions(arena: Arena) -> dict[str, bool]:
-    """Return of each operator's pod whether it is the older one."""
-    return {pod["metadata"]["name"]: _LABEL in pod["metadata"]["labels"] for pod in arena.lab.operator.pods()}
+def _is_older(arena: Arena, name: str) -> bool | None:
+    """Return whether an operator's pod is an older one; None of one that is not there."""
+    versions = {pod["metadata"]["name"]: _LABEL in pod["metadata"]["labels"] for pod in arena.lab.operator.pods()}
+    return versions.get(name)
 
 
-def _anybody_but(leader: str) -> Callable[[str], bool]:
-    return lambda name: name not in ("", leader)
-
-
-def _leader(arena: Arena, test: Callable[[str], bool]) -> str:
-    """Wait until who leads passes the test, and return its name."""
-    return holder(wait_for(arena.api, LEASES, NAMESPACE, RELEASE, lambda one: test(holder(one)), "a leader"))
+def _scale(arena: Arena, older: bool, replicas: int) -> None:
+    arena.api.patch(DEPLOYMENTS, NAMESPACE, _NAME if older else RELEASE, {"spec": {"replicas": replicas}})
 
 
 @contextmanager

@@ -9,13 +9,14 @@ from faults import versions
 
 def test_it_reads_the_releases_configuration_without_what_it_does_not_know() -> None:
     config = OperatorConfig(kubernetes_api=KubernetesApi(qps=7), concurrency=3).to_json()
-    config["admission"] |= {"tenantLabel": "tenant", "waking": 5}
+    config["leaderElection"] |= {"leaseSeconds": 9}
     with versions._checkout() as older:
         made = versions._settings({"data": {"config.yaml": yaml.safe_dump(config)}}, older)
     read = yaml.safe_load(made["data"]["config.yaml"])
     assert "kubernetesApi" not in read
     assert "rollout" not in read
-    assert read["admission"] == {"waking": 5, "perNamespace": config["admission"]["perNamespace"], "namespaces": {}}
+    assert "admission" not in read
+    assert read["leaderElection"]["leaseSeconds"] == 9
     assert read["concurrency"] == 3
 
 
