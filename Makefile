@@ -114,12 +114,14 @@ test-thorough: setup ## Run property tests and those on a real cluster with more
 	@AGENTSESSIONS_THOROUGH=1 $(RUN) -m pytest tests/cluster_checks tests/e2e $(PYTEST_ARGS)
 
 FAULTS_FILE ?= build/faults.jsonl
+## FAULTS_ARGS: --add has `make test-faults` add its counts to those that stand in the page, instead of beginning anew
+FAULTS_ARGS ?=
 
 .PHONY: test-faults
 test-faults: setup ## Run the fault matrix, each fault at least 20 times in each moment (hours); writes the table of docs/reliability.md
 	@rm -f $(FAULTS_FILE)
 	@AGENTSESSIONS_THOROUGH=1 AGENTSESSIONS_FAULTS_FILE=$(FAULTS_FILE) $(RUN) -m pytest tests/faults $(PYTEST_ARGS); \
-	code=$$?; $(RUN) -m faults $(FAULTS_FILE) docs/reliability.md && exit $$code
+	code=$$?; $(RUN) -m faults $(FAULTS_ARGS) $(FAULTS_FILE) docs/reliability.md && exit $$code
 
 .PHONY: bench
 bench: setup ## Measure how fast sessions start on the cluster; prints a table and writes JSON

@@ -1,8 +1,7 @@
-"""What the rounds came to: a line of JSON for each cell of each round, and the table that they make."""
+"""What the rounds came to: a line of JSON for each cell of each round."""
 
 import json
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -38,41 +37,3 @@ def read(file: Path) -> list[Cell]:
     """Return all cells of all rounds."""
     lines = [json.loads(line) for line in file.read_text().splitlines() if line]
     return [Cell(**{key: value for key, value in line.items() if key != "seed"}) for line in lines]
-
-
-def table(cells: Sequence[Cell], moments: Sequence[str]) -> str:
-    """Return the matrix in Markdown: how often each fault hit each moment, and how often something was wrong then."""
-    by: dict[str, dict[str, list[Cell]]] = defaultdict(lambda: defaultdict(list))
-    for cell in cells:
-        by[cell.strike][cell.moment].append(cell)
-    rows = [
-        [strike, *(_entry(of[moment]) for moment in moments), _longest(of.values()), _most_writes(of.values())]
-        for strike, of in by.items()
-    ]
-    head = ["fault", *moments, "longest (stated)", "most writes"]
-    return "\n".join([_line(head), "|---" * len(head) + "|", *map(_line, rows)]) + "\n"
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _entry(cells: Sequence[Cell]) -> str:
-    """Return how many hits there were and how many cells were wrong, like `20` or `20, **1 wrong**`."""
-    hit = [cell for cell in cells if cell.hit]
-    wrong = sum(bool(cell.problems) for cell in cells)
-    if not hit and not wrong:
-        return "none to hit" if cells else "not run"
-    return f"{len(hit)}, **{wrong} wrong**" if wrong else str(len(hit))
-
-
-def _longest(cells: Iterable[Sequence[Cell]]) -> str:
-    """Return the longest time of all hits and the one that was stated, like `7 s (90 s)`."""
-    hit = [cell for some in cells for cell in some if cell.hit]
-    longest, stated = max((cell.seconds for cell in hit), default=0), max((cell.stated for cell in hit), default=0)
-    return f"{longest:.0f} s ({stated:.0f} s)" if stated else f"{longest:.0f} s"
-
-
-def _most_writes(cells: Iterable[Sequence[Cell]]) -> str:
-    known = [cell.writes for some in cells for cell in some if cell.writes is not None]
-    return str(max(known)) if known else "not counted"

@@ -22,7 +22,7 @@ from e2e.lab import Labs
 from e2e.sizes import size
 from e2e.stage import Stage
 from e2e.stores import redis_store
-from faults import record
+from faults import record, table
 from faults.arena import Arena
 from faults.moments import MOMENTS, Moment
 from faults.record import Cell
@@ -86,6 +86,6 @@ async def test_what_was_acknowledged_is_there_once_and_all_goes_on(arena: Arena,
             if FILE:
                 record.write(Path(FILE), SEED, played)
             cells += played
-    print(record.table(cells, [one.name for one in MOMENTS]))
+    print(table.rendered(table.tallied(cells), [one.name for one in MOMENTS]))
     assert [(cell.moment, cell.problems) for cell in cells if cell.problems] == []
     assert any(cell.hit for cell in cells), "the fault never hit anything"
