@@ -1,11 +1,14 @@
-"""The command line: `python -m cluster up|down|status|kubeconfig|nodes|load IMAGE.tar…|binary NAME`."""
+"""The command line: `python -m cluster up|down|status|kubeconfig|nodes|load IMAGE.tar…|binary NAME|ahead`.
+
+`ahead` builds the programs that all tests use, those that take the longest last, and starts nothing.
+"""
 
 import argparse
 import signal
 import sys
 from pathlib import Path
 
-from cluster import build
+from cluster import build, tools
 from cluster.errors import ClusterError
 from cluster.progress import say
 from cluster.selection import provider
@@ -31,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m cluster", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("up", "down", "status", "kubeconfig", "nodes"):
+    for name in ("up", "down", "status", "kubeconfig", "nodes", "ahead"):
         commands.add_parser(name)
     commands.add_parser("load").add_argument("archives", nargs="+", type=Path)
     commands.add_parser("binary").add_argument("name")
@@ -46,6 +49,8 @@ def _run(options: argparse.Namespace) -> None:
     match options.command:
         case "up":
             cluster.up()
+        case "ahead":
+            build.ensure((*tools.TESTED, *cluster.programs))
         case "down":
             cluster.down()
         case "load":

@@ -9,6 +9,8 @@ class Provider(ABC):
     """A Kubernetes cluster that can be had, used and given back."""
 
     name: str
+    programs: tuple[str, ...] = ("kubernetes",)
+    """Groups of programs that are built for it before it can be used."""
 
     @abstractmethod
     def up(self) -> None:

@@ -92,6 +92,8 @@ GROUPS = (
     Group("kind", (Binary("kind", "sigs.k8s.io/kind", 40),)),
     Group("versitygw", (Binary("versitygw", "github.com/versity/versitygw/cmd/versitygw", 90),)),
 )
+TESTED = ("helm", "versitygw")
+"""What tests use on any cluster, and without one."""
 LOCAL = ("pause", "kubernetes", "etcd", "calico", "coredns", "local-path")
 
 

@@ -23,6 +23,7 @@ class LocalProvider(Provider):
     """Two nodes on this machine."""
 
     name = "local"
+    programs = tools.LOCAL
 
     def __init__(self) -> None:
         """Reads the settings; touches nothing."""

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from cluster import __main__ as command_line
 from cluster import build, paths, tools
 from cluster.errors import ClusterError
+from cluster.local.provider import LocalProvider
 from cluster.tools import Binary, Group
 
 
@@ -98,3 +100,12 @@ def test_a_build_is_kept(group: Group, tmp_path: Path, monkeypatch: pytest.Monke
     assert first == second
     assert (first["made"] / "made").read_text() == "program"
     assert built == ["made"]
+
+
+def test_what_all_tests_use_is_built_ahead_of_them_the_slowest_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(build, "ensure", asked.extend)
+    monkeypatch.setattr(command_line, "provider", LocalProvider)
+    assert command_line.main(["ahead"]) == 0
+    assert asked == ["helm", "versitygw", *tools.LOCAL]
+    assert {tools.group_named(name).name for name in asked} == set(asked)
