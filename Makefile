@@ -71,8 +71,9 @@ env: setup ## Print what a shell needs to use the cluster: eval "$(make -s env)"
 
 .PHONY: test
 test: setup ## Run every tier, cheapest first: lint, unit, agent, stores, chart, egress, a real cluster, the demo
-	@mkdir -p build; nice -n 19 $(RUN) -m cluster ahead >build/ahead.log 2>&1 & ahead=$$!; \
-	trap 'kill $$ahead 2>/dev/null' EXIT; report=""; for tier in $(TIERS); do \
+	@mkdir -p build; nice -n 19 $(RUN) -m cluster ahead >build/ahead.log 2>&1 & \
+	report=""; for tier in $(TIERS); do \
+	  case $$tier in test-e2e|demo) wait ;; esac; \
 	  printf '\n== %s\n' "$$tier"; begin=$$(date +%s); \
 	  $(MAKE) $$tier || { printf '\n%b== %s failed\n' "$$report" "$$tier"; exit 1; }; \
 	  report="$$report$$(printf '%-12s %5s s' "$$tier" $$(($$(date +%s) - begin)))\n"; \
@@ -120,9 +121,9 @@ FAULTS_ARGS ?=
 
 .PHONY: test-faults
 test-faults: setup ## Run the fault matrix, each fault at least 20 times in each moment (hours); writes the table of docs/reliability.md
-	@rm -f $(FAULTS_FILE)
+	@test -n "$(FAULTS_ARGS)" || rm -f $(FAULTS_FILE)
 	@AGENTSESSIONS_THOROUGH=1 AGENTSESSIONS_FAULTS_FILE=$(FAULTS_FILE) $(RUN) -m pytest tests/faults $(PYTEST_ARGS); \
-	code=$$?; $(RUN) -m faults $(FAULTS_ARGS) $(FAULTS_FILE) docs/reliability.md && exit $$code
+	code=$$?; $(RUN) -m faults $(FAULTS_ARGS) $(FAULTS_FILE) docs/reliability.md && rm $(FAULTS_FILE) && exit $$code
 
 .PHONY: bench
 bench: setup ## Measure how fast sessions start on the cluster; prints a table and writes JSON

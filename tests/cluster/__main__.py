@@ -1,11 +1,14 @@
 """The command line: `python -m cluster up|down|status|kubeconfig|nodes|load IMAGE.tar…|binary NAME|ahead`.
 
-`ahead` builds the programs that all tests use, those that take the longest last, and starts nothing.
+`ahead` builds the programs that all tests use, in the order in which these need them, and starts nothing. It ends with
+whoever called it.
 """
 
 import argparse
+import ctypes
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from cluster import build, tools
@@ -14,6 +17,8 @@ from cluster.progress import say
 from cluster.selection import provider
 
 INTERRUPTED = 130
+_PR_SET_PDEATHSIG = 1
+"""Of prctl(2)."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -50,6 +55,7 @@ def _run(options: argparse.Namespace) -> None:
         case "up":
             cluster.up()
         case "ahead":
+            _end_with_parent()
             build.ensure((*tools.TESTED, *cluster.programs))
         case "down":
             cluster.down()
@@ -61,6 +67,12 @@ def _run(options: argparse.Namespace) -> None:
             print(cluster.kubeconfig())
         case "nodes":
             print("\n".join(cluster.nodes()))
+
+
+def _end_with_parent() -> None:
+    """Be told to stop when whoever started this process has ended, in whatever way. Where there is no Linux: not."""
+    with suppress(AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 if __name__ == "__main__":

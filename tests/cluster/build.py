@@ -30,11 +30,18 @@ def binary(name: str) -> Path:
 
 
 def ensure(names: tuple[str, ...]) -> dict[str, Path]:
-    """Build what is missing of these groups; the folder of each."""
+    """Build what is missing of these groups, in this order; the folder of each. Others may build meanwhile."""
     groups = [tools.group_named(name) for name in names]
     if missing := [group for group in groups if not group.folder().is_dir()]:
+        _announce(missing)
+    number, total = 0, sum(len(group.binaries) for group in missing)
+    for group in missing:
         with exclusive(paths.cache_dir() / "build.lock", "a build"):
-            _build_all([group for group in missing if not group.folder().is_dir()])
+            if not group.folder().is_dir():
+                ensure_go()
+                _remove_unfinished()
+                _build_group(group, number, total)
+        number += len(group.binaries)
     return {group.name: group.folder() for group in groups}
 
 
@@ -43,19 +50,10 @@ def built(names: tuple[str, ...]) -> bool:
     return all(tools.group_named(name).folder().is_dir() for name in names)
 
 
-def _build_all(groups: list[Group]) -> None:
-    if not groups:
-        return
-    ensure_go()
-    _remove_unfinished()
+def _announce(groups: list[Group]) -> None:
     minutes = sum(item.seconds for group in groups for item in group.binaries) / 60
     say(f"building {', '.join(group.name for group in groups)} from Go modules: about {max(minutes, 1):.0f} min")
     say(f"  on two cores the first time (downloads come on top); kept for later runs in {paths.cache_dir() / 'bin'}")
-    total = sum(len(group.binaries) for group in groups)
-    number = 0
-    for group in groups:
-        _build_group(group, number, total)
-        number += len(group.binaries)
 
 
 def _remove_unfinished() -> None:

@@ -38,11 +38,14 @@ def holder(lease: Json | None) -> str:
 
 
 def leader(api: Api) -> Json:
-    """Wait until an operator leads, and return its pod."""
-    lease = wait_for(api, LEASES, NAMESPACE, RELEASE, lambda one: bool(holder(one)), "a leader")
-    pod = api.get(PODS, NAMESPACE, holder(lease))
-    assert pod is not None
-    return pod
+    """Wait until an operator that is there leads, and return its pod."""
+
+    def pod(lease: Json | None) -> Json | None:
+        return api.get(PODS, NAMESPACE, holder(lease)) if holder(lease) else None
+
+    found = pod(wait_for(api, LEASES, NAMESPACE, RELEASE, lambda one: pod(one) is not None, "a leader"))
+    assert found is not None, "the leader has just gone"
+    return found
 
 
 def started_during(lab: Lab, change: Callable[[], object]) -> list[str]:

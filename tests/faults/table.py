@@ -72,7 +72,9 @@ def added(before: Table, more: Table) -> Table:
 
 
 def rendered(table: Table, moments: Sequence[str]) -> str:
-    """Return the table in Markdown."""
+    """Return the table in Markdown; raises ValueError if it has moments that are not among these."""
+    if unknown := {moment for row in table.values() for moment in row.entries}.difference(moments):
+        raise ValueError(f"no moments of the fault matrix: {', '.join(sorted(unknown))}")
     rows = [[name, *(_entry(row, moment) for moment in moments), *_ends(row)] for name, row in table.items()]
     head = ["fault", *moments, "longest (stated)", "most writes"]
     return "\n".join([_line(head), "|---" * len(head) + "|", *map(_line, rows)]) + "\n"

@@ -64,12 +64,19 @@ def older_beside(arena: Arena) -> Iterator[None]:
         wait_for(api, DEPLOYMENTS, NAMESPACE, _NAME, is_rolled_out, "the older operator's rollout")
         yield
     finally:
-        operator.keep_evidence()
-        gone = [pod["metadata"]["name"] for pod in operator.pods() if _LABEL in pod["metadata"]["labels"]]
-        api.delete(DEPLOYMENTS, NAMESPACE, _NAME, propagationPolicy="Foreground")
-        api.delete(CONFIG_MAPS, NAMESPACE, _NAME)
-        for name in gone:
-            wait_for(api, PODS, NAMESPACE, name, lambda pod: pod is None, "the end of the older operator")
+        try:
+            operator.keep_evidence()
+        finally:
+            _remove(arena)
+
+
+def _remove(arena: Arena) -> None:
+    """Take the older operator down."""
+    gone = [pod["metadata"]["name"] for pod in arena.lab.operator.pods() if _LABEL in pod["metadata"]["labels"]]
+    arena.api.delete(DEPLOYMENTS, NAMESPACE, _NAME, propagationPolicy="Foreground")
+    arena.api.delete(CONFIG_MAPS, NAMESPACE, _NAME)
+    for name in gone:
+        wait_for(arena.api, PODS, NAMESPACE, name, lambda pod: pod is None, "the end of the older operator")
 
 
 def lead_passed_on(arena: Arena) -> None:
@@ -79,8 +86,8 @@ def lead_passed_on(arena: Arena) -> None:
     before = _LABEL in leader(arena.api)["metadata"]["labels"]
     after = not before
     arena.lab.operator.keep_evidence()
-    _scale(arena, before, 0)
     try:
+        _scale(arena, before, 0)
         wait_for(arena.api, LEASES, NAMESPACE, RELEASE, lambda one: _is_older(arena, holder(one)) is after, "a lead")
     finally:
         _scale(arena, before, 1)

@@ -19,6 +19,9 @@ _PAUSE_SECONDS = 1.0
 _PATIENCE_SECONDS = 2.0
 """For one read; a refusal by what the watches told is better than one that never comes."""
 
+_MOST_WAITING = 32
+"""Who may wait at a time. The rest takes the watches' word: a crowd at closed doors keeps nobody else from the API."""
+
 
 @dataclass
 class Fresh:
@@ -27,12 +30,19 @@ class Fresh:
     kube: Kube
     _next: dict[Key, asyncio.Task[SessionView | None]] = field(default_factory=dict)
     _begun: dict[Key, float] = field(default_factory=dict)
+    _waiting: int = 0
 
     async def session(self, key: Key) -> SessionView | None:
-        """Return the session as it is now; None if there is none, or nobody can say."""
+        """Return the session as it is now, after three seconds at most; None if there is none, or nobody can say."""
+        if self._waiting >= _MOST_WAITING:
+            return None
         if key not in self._next:
             self._next[key] = asyncio.create_task(self._read(key))
-        return await asyncio.shield(self._next[key])
+        self._waiting += 1
+        try:
+            return await asyncio.shield(self._next[key])
+        finally:
+            self._waiting -= 1
 
     async def _read(self, key: Key) -> SessionView | None:
         await asyncio.sleep(max(0.0, self._begun.get(key, -math.inf) + _PAUSE_SECONDS - _now()))
@@ -42,13 +52,14 @@ class Fresh:
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):
                 raw = await self.kube.get(SESSIONS, *key)
-        except (KubeError, TimeoutError):
+            return session_view(raw) if raw is not None else None
+        except (KubeError, TimeoutError, LookupError, OSError):  # also an answer that is no session
             return None
-        return session_view(raw) if raw is not None else None
 
     def _trim(self) -> None:
         """Forget the reads that keep nobody waiting any more."""
-        self._begun = {key: when for key, when in self._begun.items() if when + _PAUSE_SECONDS > _now()}
+        old = _now() - _PAUSE_SECONDS
+        self._begun = {key: when for key, when in self._begun.items() if when > old}
 
 
 def _now() -> float:

@@ -1,6 +1,6 @@
 """Where a session is: from the watches, live where they have nothing yet; None while it is not to be had.
 
-No request is refused for what the watches told of its session's state before that was read anew.
+No message is refused for a suspension, a bound or a Stalled session that the watches told of before that was read anew.
 """
 
 import math
@@ -107,8 +107,6 @@ class Whereabouts:
             known = None if raw is None else session_view(raw) if named else pool_view(raw)
         if known is None or (isinstance(known, PoolView) and not known.implicit):
             raise NotThere
-        if isinstance(known, SessionView) and target.port is not None and target.port not in known.ports:
-            raise NotThere
         return known
 
     async def find(self, target: Target, user: User, since: str | None = None) -> Place | None:
@@ -124,9 +122,9 @@ class Whereabouts:
             return await self._named(target, known, since)
         except _MAY_HAVE_CHANGED:
             fresh = await self.fresh.session((target.namespace, target.name))
-            if fresh is None or fresh == known or fresh.uid != known.uid:
+            if fresh is None or fresh == known:
                 raise
-        return await self._named(target, fresh, since)
+        return await self._named(target, fresh, since if fresh.uid == known.uid else None)
 
     def slept(self, target: Target) -> str | None:
         """Return when the session last fell asleep or gave up, in its status' words; None if it is not known."""
@@ -150,7 +148,7 @@ class Whereabouts:
     async def _named(self, target: Target, session: SessionView, since: str | None) -> Place | None:
         if session.is_given_up and since is not None and session.suspended != since:
             raise Stuck(session.reason)
-        if session.deleting:
+        if session.deleting or (target.port is not None and target.port not in session.ports):
             raise NotThere
         if session.finished:
             raise Over

@@ -1,6 +1,9 @@
 """The pins: what they build, and when a kept build is still good."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -102,10 +105,34 @@ def test_a_build_is_kept(group: Group, tmp_path: Path, monkeypatch: pytest.Monke
     assert built == ["made"]
 
 
-def test_what_all_tests_use_is_built_ahead_of_them_the_slowest_last(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_all_tests_use_is_built_ahead_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     monkeypatch.setattr(build, "ensure", asked.extend)
     monkeypatch.setattr(command_line, "provider", LocalProvider)
+    monkeypatch.setattr(command_line, "_end_with_parent", lambda: asked.append("while somebody waits"))
     assert command_line.main(["ahead"]) == 0
-    assert asked == ["helm", "versitygw", *tools.LOCAL]
-    assert {tools.group_named(name).name for name in asked} == set(asked)
+    assert asked == ["while somebody waits", "helm", "versitygw", *tools.LOCAL]
+    assert {tools.group_named(name).name for name in asked[1:]} == set(asked[1:])
+
+
+_CHILD = """
+import os, signal, time
+from cluster import __main__ as command_line
+def told(*_): print("told", flush=True); os._exit(0)
+signal.signal(signal.SIGTERM, told)
+command_line._end_with_parent()
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent has ended")
+def test_whoever_builds_ahead_is_told_when_the_caller_has_been_killed() -> None:
+    words = [sys.executable, "-c", _CHILD]
+    caller = f"import subprocess; subprocess.Popen({words!r}).wait()"
+    place = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen([sys.executable, "-c", caller], stdout=subprocess.PIPE, text=True, env=place) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == "ready\n"
+        parent.kill()
+        assert parent.stdout.readline() == "told\n"

@@ -8,6 +8,7 @@ import pytest
 
 from agentsessions.api.base import Json
 from agentsessions.directory import fresh
+from agentsessions.directory.config import DirectoryConfig
 from agentsessions.directory.fresh import Fresh
 from agentsessions.directory.world import SessionView, session_view
 from agentsessions.kube.errors import Transient
@@ -81,8 +82,8 @@ async def test_one_that_is_still_suspended_is_refused() -> None:
 
 @pytest.mark.parametrize(
     "cluster",
-    [Told(error=Transient(0, "no answer")), Told(hangs=True), Told(body=None), Told(body=body("Asleep", uid="other"))],
-    ids=["fails", "hangs", "gone", "another"],
+    [Told(error=Transient(0, "no answer")), Told(hangs=True), Told(body=None), Told(body={"message": "not JSON"})],
+    ids=["fails", "hangs", "gone", "no session"],
 )
 async def test_what_the_watch_told_holds_where_nobody_can_say_more(
     cluster: Told, monkeypatch: pytest.MonkeyPatch
@@ -102,13 +103,38 @@ async def test_all_who_ask_before_a_read_share_it_and_who_asks_later_gets_a_late
     await asyncio.gather(*(reads.session(KEY) for _ in range(5)))
     assert kube.reads == 1
     begun = asyncio.get_running_loop().time()
-    later = [asyncio.create_task(reads.session(KEY)) for _ in range(5)]
-    await asyncio.sleep(0.01)
     kube.body = body("Asleep")
-    assert {found.reason for found in await asyncio.gather(*later) if found is not None} == {"Asleep"}
+    later = await asyncio.gather(*(reads.session(KEY) for _ in range(5)))
+    assert {found.reason for found in later if found is not None} == {"Asleep"}
     assert kube.reads == 2
     assert asyncio.get_running_loop().time() - begun > 0.1, "not at once after the one before"
     assert await reads.session(("team", "other")) == session_view(kube.body), "others wait for none of that"
+
+
+async def test_a_crowd_waits_for_no_read_and_keeps_no_other_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fresh, "_MOST_WAITING", 2)
+    kube: Any = Told(body=body("Asleep"))
+    reads = Fresh(kube)
+    found = await asyncio.gather(*(reads.session((team, "one")) for team in ("a", "b", "c")))
+    assert [one is not None for one in found] == [True, True, False]
+    assert await reads.session(("c", "one")) is not None, "there is room again"
+
+
+async def test_one_that_was_made_anew_under_its_name_is_the_one_that_is_meant() -> None:
+    stage = told(asleep("Suspended"), cluster := Told(body=body("Asleep", uid="other")))
+    assert (await stage.ask(f"{AT}/messages", "POST"))[:2] == (503, "session-not-ready")
+    assert len(cluster.merged) == 1
+
+
+async def test_a_request_that_waits_is_not_refused_for_what_is_over_by_now() -> None:
+    stage = Stage(cluster=Told(body=body("Waking")), config=DirectoryConfig(hold_seconds=30))
+    stage.world.session(KEY, asleep("Asleep"))
+    waiting = asyncio.create_task(stage.ask(f"{AT}/messages", "POST"))
+    await asyncio.sleep(0.05)
+    stage.world.session(KEY, asleep("Suspended"))
+    await asyncio.sleep(0.05)
+    stage.world.session(KEY, session(pattern="Hybrid"))
+    assert (await waiting)[:2] == (200, "allowed")
 
 
 async def test_a_client_that_leaves_takes_the_read_from_nobody() -> None:

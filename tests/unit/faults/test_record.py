@@ -108,3 +108,8 @@ def test_the_table_of_the_documentation_is_read_and_has_all_faults() -> None:
     page = (Path(__file__).parents[3] / "docs" / "reliability.md").read_text()
     found = table.read(page[page.index(BEGIN) : page.index(END)])
     assert found.keys() == {one.name for one in STRIKES}
+
+
+def test_counts_of_a_moment_that_has_another_name_by_now_are_not_dropped() -> None:
+    with pytest.raises(ValueError, match="no moments of the fault matrix: idle"):
+        shown([CELL], ["wake"])
