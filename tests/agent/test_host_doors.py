@@ -126,9 +126,11 @@ async def test_who_may_use_a_port_may_use_that_port_only(host: Host) -> None:
 
 @pytest.mark.requirement("H37")
 async def test_a_session_that_the_host_was_not_given_is_not_there_whatever_the_token(host: Host) -> None:
-    token = host.plane.token(Scope.SESSION, OTHER)
+    """Clients, who are sent here by a gateway that is a moment behind, are told to come again."""
     calls = [(verb, f"/sessions/{OTHER}{tail}") for verb, tail in OF_SESSIONS if "ports" not in tail]
-    assert set((await answers(host, calls, token)).values()) == {(404, "session-not-found")}
+    token = host.plane.token(Scope.SESSION, OTHER)
+    assert set((await answers(host, calls, token)).values()) == {(503, "session-not-ready")}
+    assert set((await answers(host, calls, host.plane.token(Scope.HOST))).values()) == {(404, "session-not-found")}
     # A pool that does not serve ids without a resource makes none.
     implicit = host.plane.token(Scope.IMPLICIT, OTHER, ns="team", name="chat-1")
     assert set((await answers(host, calls, implicit)).values()) == {(403, "implicit-disabled")}

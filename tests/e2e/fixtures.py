@@ -13,7 +13,7 @@ import pytest
 import cluster
 from demo.images import Images
 from e2e import guard, install, manifests
-from e2e.api import NAMESPACES, Api, ApiError
+from e2e.api import ACCOUNTS, NAMESPACES, Api, ApiError
 from e2e.audit import AuditLog
 from e2e.diagnosis import diagnose
 from e2e.gateway import Gateway, reached
@@ -114,6 +114,7 @@ def labs(
             wait_for(api, NAMESPACES, None, name, lambda thing: thing is None, "its end")
         name = name or f"e2e-{secrets.token_hex(4)}"
         api.create(manifests.namespace(name))
+        wait_for(api, ACCOUNTS, name, "default", lambda thing: thing is not None, "the account that pods have")
         before, mark = operator.identity(), audit_log.mark() if audit_log else 0
         try:
             yield Lab(name, api, terminal, operator, witness, images)

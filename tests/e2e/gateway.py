@@ -16,6 +16,7 @@ from e2e.api import PODS, Api, Json
 from e2e.forwarding import forwarded
 from e2e.operator_pod import NAMESPACE, RELEASE, Sample, is_ready, parse_metrics
 from e2e.terminal import Terminal
+from standin.conversation import digest
 
 SELECTOR = f"app.kubernetes.io/instance={RELEASE},app.kubernetes.io/component=gateway"
 TIMEOUT = aiohttp.ClientTimeout(total=180, sock_connect=10)
@@ -111,6 +112,29 @@ class Client:
                 if status == 409:
                     assert json.loads(body)["type"].rpartition("/")[2] == slug
                     return
+                await asyncio.sleep(0.1)
+
+    async def insist(self, text: str) -> list[Event]:
+        """Send a message, again whenever it is refused for the moment (503), and return the events of its turn."""
+        async with asyncio.timeout(240):
+            while True:
+                key = {"Idempotency-Key": digest(text)}
+                async with self.call("POST", "/messages", json={"prompt": text}, headers=key) as answer:
+                    if answer.status == 200:
+                        return [event async for event in read_events(answer)]
+                    assert answer.status == 503, await answer.text()
+                await asyncio.sleep(1)
+
+    async def at_work(self) -> None:
+        """Wait until a turn runs."""
+        async with asyncio.timeout(60):
+            while (await self.state())["phase"] != "Running":  # noqa: ASYNC110
+                await asyncio.sleep(0.2)
+
+    async def heard_asleep(self) -> None:
+        """Wait until the gateway has heard that the session sleeps: to ask how it stands does not wake it."""
+        async with asyncio.timeout(30):
+            while (await self.status())[0] != 409:  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
 
     async def transcript(self) -> list[Json]:

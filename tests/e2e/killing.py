@@ -9,11 +9,12 @@ from pathlib import Path
 from cluster import Provider
 from e2e.api import PODS, Api, Json
 from e2e.operator_pod import NAMESPACE, Operator
+from e2e.waiting import eventually
 
 
 def end_operator(operator: Operator, api: Api, provider: Provider) -> str:
     """End the operator at once and return how: a pod's process is killed once, so that no restart is held back."""
-    pod = operator.pod()
+    (pod,) = eventually(operator.pods, lambda pods: len(pods) == 1, "one operator")
     if not has_died(pod) and kill_process(provider, pod):
         return "SIGKILL"
     api.delete(PODS, NAMESPACE, pod["metadata"]["name"], gracePeriodSeconds=0)
@@ -37,9 +38,11 @@ def kill_process(
     """Send a signal to the first process of a pod's container; False where the nodes are out of reach."""
     if provider.name == "local":
         found = process_of(pod, container)
-        if found is not None:
-            os.kill(found, sign)
-        return found is not None
+        with suppress(ProcessLookupError):  # it has just ended
+            if found is not None:
+                os.kill(found, sign)
+                return True
+        return False
     if provider.name == "kind":
         return _kill_in_node(str(pod["spec"]["nodeName"]), _container_id(pod, container), sign)
     return False

@@ -154,7 +154,8 @@ def is_rolled_out(deployment: Json | None) -> bool:
         return False
     status, wanted = deployment.get("status", {}), deployment["spec"]["replicas"]
     current = status.get("observedGeneration") == deployment["metadata"]["generation"]
-    return bool(current and status.get("updatedReplicas", 0) == wanted == status.get("readyReplicas", 0))
+    counts = ("replicas", "updatedReplicas", "readyReplicas")
+    return bool(current and all(status.get(name, 0) == wanted for name in counts))
 
 
 def is_ready(pod: Json | None) -> bool:

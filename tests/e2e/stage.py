@@ -3,14 +3,16 @@
 import base64
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from e2e import manifests
+from e2e.access import may
 from e2e.api import PODS, POOLS, SECRETS, Api, Json, condition
 from e2e.gateway import Client, Gateway
 from e2e.lab import Lab
 from e2e.operator_pod import NAMESPACE
-from e2e.waiting import PATIENCE, wait_for
+from e2e.waiting import PATIENCE, eventually, wait_for
 
 APP = "app"
 POOL_UID = "agentsessions.dev/pool-uid"
@@ -27,9 +29,19 @@ class Stage:
     @classmethod
     def built(cls, lab: Lab, gateway: Gateway) -> "Stage":
         """Make the account and its rights."""
-        lab.api.apply(manifests.account(lab.namespace, APP))
-        lab.api.apply(manifests.editor(lab.namespace, APP))
+        found = cls(lab, gateway, "")
+        found.let_in(APP)
         return cls(lab, gateway, gateway.token(lab.namespace, APP))
+
+    def let_in(self, account: str) -> None:
+        """Make an account and its rights, and wait until they hold: a gateway remembers a refusal for a while."""
+        namespace = self.lab.namespace
+        self.lab.api.apply(manifests.account(namespace, account))
+        self.lab.api.apply(manifests.editor(namespace, account))
+        user = f"system:serviceaccount:{namespace}:{account}"
+        for resource in ("agentsessions", "agentpools"):
+            ask = partial(may, self.lab.api, user, "create", resource, namespace=namespace, subresource="conversation")
+            eventually(ask, bool, f"the rights of {account}")
 
     def pool(self, name: str = "chat", **spec: Any) -> Json:
         """Apply a pool and wait until all its hosts take sessions."""

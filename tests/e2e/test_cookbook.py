@@ -100,8 +100,7 @@ async def test_defect_04_a_long_turn_is_not_idle(stage: Stage) -> None:
 async def test_defect_05_an_id_stays_with_its_user_for_ever(stage: Stage) -> None:
     mine = stage.implicit("mine")
     await mine.say(manifests.say("secret-of-app"))
-    stage.lab.api.apply(manifests.account(stage.lab.namespace, "late"))
-    stage.lab.api.apply(manifests.editor(stage.lab.namespace, "late"))
+    await asyncio.to_thread(stage.let_in, "late")
     late = stage.implicit("mine", token=stage.gateway.token(stage.lab.namespace, "late"))
     await late.say(manifests.say("secret-of-late"))
     theirs, ours = str(await late.transcript()), str(await mine.transcript())

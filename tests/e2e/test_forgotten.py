@@ -157,7 +157,7 @@ async def test_the_embedded_store_forgets_as_well(stage: Stage) -> None:
 async def test_one_that_never_said_anything_goes_at_once_without_a_pod(stage: Stage) -> None:
     redis = await asyncio.to_thread(redis_store, stage.lab)
     session = await asyncio.to_thread(lambda: stage.hybrid("silent", sessionStore=redis.given_to(stage.lab, **DELETE)))
-    await asyncio.to_thread(delete, stage.lab, session, seconds=20)
+    await asyncio.to_thread(delete, stage.lab, session, seconds=60)
     assert stage.lab.witness.of(uid_of(session)) == []
 
 
@@ -190,10 +190,10 @@ async def test_with_the_store_stopped_a_session_and_a_namespace_end_all_the_same
         with redis.stopped():
             with suppress(ApiError):
                 other_lab.api.delete(NAMESPACES, None, other_lab.namespace)
-            await asyncio.to_thread(delete, stage.lab, session, seconds=200)
+            await asyncio.to_thread(delete, stage.lab, session, seconds=280)
             await asyncio.to_thread(_until_gone, other_lab)
         assert "cannot be reached" in stage.lab.event("unlucky", "ConversationKept")["note"]
 
 
 def _until_gone(lab: Lab) -> None:
-    wait_for(lab.api, NAMESPACES, None, lab.namespace, lambda found: found is None, "the end of the namespace", 200)
+    wait_for(lab.api, NAMESPACES, None, lab.namespace, lambda found: found is None, "the end of the namespace", 280)

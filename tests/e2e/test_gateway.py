@@ -147,7 +147,8 @@ async def test_a_message_has_its_limit(stage: Stage) -> None:
 @pytest.mark.requirement("H11", "H25")
 async def test_a_site_that_an_agent_serves_is_reached_at_its_own_session_only(stage: Stage) -> None:
     serve = "mkdir -p site && echo 'hello from alice' > site/index.html && cd site && "
-    serve += "(setsid python3 -m http.server 3000 --bind 127.0.0.1 >/dev/null 2>&1 &) && sleep 1 && echo served"
+    serve += "(setsid python3 -m http.server 3000 --bind 127.0.0.1 >/dev/null 2>&1 &) && "
+    serve += "until curl -so /dev/null 127.0.0.1:3000; do sleep 0.1; done; echo served"
     assert "served" in said(await stage.client("alice").say(manifests.bash(serve), manifests.say("{{toolResult}}")))[-1]
     assert await stage.client("alice").status("GET", "/ports/3000/index.html") == (200, "hello from alice\n")
     status, _ = await stage.client("bob").status("GET", "/ports/3000/index.html")
@@ -177,8 +178,7 @@ async def test_an_id_without_a_resource_is_pinned_to_one_host_and_one_user(stage
         again = await stage.implicit("chat-1", base=way).state()
         assert (again["pid"], again["sessionId"]) == (state["pid"], state["sessionId"])
     assert said(first) == ["one"]
-    stage.lab.api.apply(manifests.account(stage.lab.namespace, "other"))
-    stage.lab.api.apply(manifests.editor(stage.lab.namespace, "other"))
+    await asyncio.to_thread(stage.let_in, "other")
     other = stage.gateway.token(stage.lab.namespace, "other")
     await stage.implicit("chat-1", token=other).say(manifests.say("two"))
     theirs = await stage.implicit("chat-1", token=other).state()
@@ -200,8 +200,7 @@ async def test_the_access_log_names_the_session_and_nothing_that_was_said(stage:
 
 @pytest.mark.requirement("H34")
 async def test_a_right_that_is_taken_back_is_over_within_a_minute(stage: Stage) -> None:
-    stage.lab.api.apply(manifests.account(stage.lab.namespace, "guest"))
-    stage.lab.api.apply(manifests.editor(stage.lab.namespace, "guest"))
+    await asyncio.to_thread(stage.let_in, "guest")
     client = stage.client("alice", token=stage.gateway.token(stage.lab.namespace, "guest"))
     assert (await client.status())[0] == 200
     stage.lab.api.delete(ROLE_BINDINGS, stage.lab.namespace, "guest")

@@ -160,7 +160,7 @@ async def test_it_sleeps_on_demand_and_takes_no_message_then(stage: Stage) -> No
     assert (await client.status())[0] == 409
     await client.say_text(told(0))
     turn = asyncio.create_task(client.say(manifests.bash("sleep 4"), manifests.say("finished first")))
-    await asyncio.sleep(2)
+    await client.at_work()
     stage.lab.api.patch(SESSIONS, stage.lab.namespace, "obedient", {"spec": {"suspended": True}})
     assert said(await turn)[-1] == "finished first"
     session = await asyncio.to_thread(stage.lab.reason, "obedient", "Suspended")
@@ -224,6 +224,7 @@ async def test_in_a_pool_it_wakes_without_a_pod_of_its_own(stage: Stage) -> None
         stage.until_pool, "warm", lambda p: p["status"]["sessions"] == 0, "hosts without sessions"
     )
     assert pool["status"]["readyReplicas"] == 2
+    await client.heard_asleep()
     began = time.monotonic()
     await client.say_text(told(1))
     print(f"answer to a sleeper after {time.monotonic() - began:.1f} s")

@@ -142,11 +142,12 @@ def test_turns_are_bounded(lab: Lab) -> None:
 def test_disk_over_the_limit_is_evicted_and_reported(lab: Lab) -> None:
     """The node measures now and then, so this takes up to two minutes."""
     fill = "dd if=/dev/zero of=/workspace/big bs=1M count=400 2>&1; sleep 600"
-    found = lab.run(
+    lab.start(
         steps=(bash(fill, timeout=600_000), say("never")),
         resources={"ephemeralStorage": "128Mi"},
         restartPolicy="Never",
     )
+    found = lab.finished(seconds=300)
     assert condition(found, "Ready")["reason"] == "EphemeralStorageExceeded"
     assert condition(found, "Succeeded")["status"] == "False"
     assert "128Mi" in condition(found, "Ready")["message"]
@@ -180,7 +181,7 @@ async def test_a_conversation_at_its_bounds_goes_on_when_they_are_raised(stage: 
     spent = await asyncio.to_thread(stage.lab.until, "bounded", lambda one: "host" not in one["status"], "sleep")
     await client.refused("turn-limit-reached")
     assert condition(spent, "Stalled")["status"] == "True"
-    more = {"spec": {"limits": {"maxSessionTurns": 100, "turnDeadlineSeconds": 5}}}
+    more = {"spec": {"limits": {"maxSessionTurns": 100, "turnDeadlineSeconds": 12}}}
     stage.lab.api.patch(SESSIONS, stage.lab.namespace, "bounded", more)
     assert (await asyncio.to_thread(stage.lab.reason, "bounded", "Asleep"))["status"]["wakes"] == 1
     assert said(await client.say_text(told(2))) == ["answer 2"]

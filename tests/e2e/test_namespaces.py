@@ -33,7 +33,7 @@ def _fill(lab: Lab) -> None:
 def _end(lab: Lab) -> None:
     """Delete the namespace and wait until it is gone."""
     lab.api.delete(NAMESPACES, None, lab.namespace)
-    wait_for(lab.api, NAMESPACES, None, lab.namespace, lambda n: n is None, "the end of the namespace", 90)
+    wait_for(lab.api, NAMESPACES, None, lab.namespace, lambda n: n is None, "the end of the namespace")
 
 
 @pytest.mark.requirement("K01", "K02")

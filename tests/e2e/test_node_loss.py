@@ -91,7 +91,7 @@ async def _came_to_its_end(turn: asyncio.Task[list[Event]]) -> bool:
     """Return whether a client was told that its turn is done; one whose pod has lost its network is cut off."""
     try:
         return (await turn)[-1].kind == "done"
-    except aiohttp.ClientError:
+    except (aiohttp.ClientError, TimeoutError):
         return False
 
 

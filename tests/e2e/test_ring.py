@@ -1,6 +1,7 @@
 """Two hundred real ids are placed as the placement function says, with hosts that stay, come and go."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import count
 
 import pytest
@@ -11,6 +12,7 @@ from e2e.gateway import Gateway
 from e2e.lab import Labs
 from e2e.sizes import size
 from e2e.stage import Stage, is_elsewhere, places
+from e2e.terminal import CommandFailed
 
 BATCH, PER_HOST = size(12, 40), 36
 UNBOUNDED = "10"
@@ -95,7 +97,8 @@ def test_a_host_that_restarts_keeps_its_sessions_and_one_that_is_lost_moves_only
     lab, old = stage.lab, batch(stage, numbers)
     before = places(old)
     doomed = next(iter(before.values()))
-    lab.execute(doomed, "pkill", "-9", "-f", "agentrunner serve")
+    with suppress(CommandFailed):  # it may end with the container
+        lab.execute(doomed, "pkill", "-9", "-f", "agentrunner serve")
     lab.wait_restarted(doomed)
     assert places(stage.running(*old)) == before, "a container that is started anew is the same host"
     lost = {name: one["status"]["host"]["podUID"] for name, one in old.items() if before[name] == doomed}

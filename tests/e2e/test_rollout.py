@@ -81,7 +81,7 @@ async def test_a_session_awake_in_the_old_image_is_moved_after_its_turn_and_goes
     assert other != old["spec"]["containers"][0]["image"]
     client = stage.client(name)
     turn = asyncio.create_task(client.say(manifests.bash("sleep 4; echo x"), manifests.say("in peace")))
-    await asyncio.sleep(2)
+    await client.at_work()
     lab.api.patch(SESSIONS, lab.namespace, name, {"spec": {"image": other}})
     assert said(await turn)[-1] == "in peace"
     asleep = await asyncio.to_thread(stage.asleep, name)
@@ -102,7 +102,7 @@ async def test_a_session_whose_new_image_cannot_be_pulled_wakes_in_the_old_one(s
     image = old["spec"]["containers"][0]["image"]
     lab.api.patch(SESSIONS, lab.namespace, name, {"spec": {"image": NOWHERE}})
     await asyncio.to_thread(stage.asleep, name)
-    assert said(await stage.client(name).say_text(told(1))) == ["answer 1"]
+    assert said(await stage.client(name).insist(told(1))) == ["answer 1"]
     found = await asyncio.to_thread(lab.reason, name, "Running")
     assert found["status"]["rollout"]["currentImage"] == image == found["status"]["resolved"]["image"]
     assert found["status"]["rollout"]["failedImage"] == NOWHERE

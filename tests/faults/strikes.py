@@ -17,6 +17,8 @@ from faults.story import DISK_MEGABYTES, Story
 
 CONVERGED_SECONDS = 90.0
 """Longest time from a fault until a session has done what it was at, on a machine that does much else meanwhile."""
+HAMPERED_SECONDS = 140.0
+"""The same where the operator's calls are what fails: it pauses after errors, and mends a silent watch after 70 s."""
 _GOING_AWAY = {"key": "agentsessions.test/going-away", "effect": "NoExecute"}
 DARK_SECONDS = 10
 """How long a node is without power, or its kubelet does not run."""
@@ -187,8 +189,22 @@ STRIKES = (
     Strike("node cut off for a while", "cut-off", shared=control.node_cut_off, local=True),
     Strike("API server killed", "apiserver-killed", shared=control.api_server_killed, local=True, cuts=False),
     Strike("etcd killed", "etcd-killed", shared=control.etcd_killed, local=True, cuts=False),
-    Strike("operator's watches frozen", "watches-frozen", shared=control.watches_frozen, local=True, cuts=False),
-    Strike("a tenth of API calls fail", "calls-failing", shared=control.calls_failing, local=True, cuts=False),
+    Strike(
+        "operator's watches frozen",
+        "watches-frozen",
+        shared=control.watches_frozen,
+        local=True,
+        cuts=False,
+        seconds=HAMPERED_SECONDS,
+    ),
+    Strike(
+        "a tenth of API calls fail",
+        "calls-failing",
+        shared=control.calls_failing,
+        local=True,
+        cuts=False,
+        seconds=HAMPERED_SECONDS,
+    ),
     Strike(
         "leader frozen, two lead",
         "leader-frozen",

@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 
 from cluster.commands import run
 from cluster.local import network, settings
+from e2e.waiting import eventually
 
 Words = Sequence[str]
 _LINK = "eth0"
@@ -32,7 +33,9 @@ def cut_off() -> Iterator[None]:
 def frozen(pid: int) -> Iterator[int]:
     """Let nothing more arrive by the watches of a process's pod, without closing them; yields how many there were."""
     with network_of(pid) as inside:
-        found = watches(run([*inside, "ss", "-Htni", "state", "established"]))
+        words = [*inside, "ss", "-Htni", "state", "established"]
+        # A watch is known by its silence: one that has just been opened is not known yet.
+        found = eventually(lambda: watches(run(words)), bool, "a watch that can be frozen", 60)
         silence = [("raw", "PREROUTING", "-p", "tcp", "--dport", str(port), "-j", "DROP") for port in found]
         with rules(inside, silence):
             yield len(found)

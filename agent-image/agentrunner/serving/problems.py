@@ -44,6 +44,13 @@ def not_found() -> Problem:
     return Problem(404, "session-not-found", "This host has no such session.")
 
 
+def not_here() -> Problem:
+    """The session is not on this host, and whoever sent the request here has not heard of that yet."""
+    return Problem(
+        503, "session-not-ready", "The session is not on this host: send the request again.", {"Retry-After": "1"}
+    )
+
+
 def draining() -> Problem:
     """The host is about to stop."""
     return Problem(503, "draining", "This host is about to stop and takes no more work.", {"Retry-After": "1"})

@@ -18,7 +18,7 @@ from agentrunner.serving.conversation import Conversation
 from agentrunner.serving.endings import MOVED
 from agentrunner.serving.files import load, save
 from agentrunner.serving.places import SessionPlaces, session_places, sessions_root
-from agentrunner.serving.problems import Problem, draining, not_found
+from agentrunner.serving.problems import Problem, draining, not_found, not_here
 from agentrunner.serving.processes import kill_all, of_session
 from agentrunner.serving.settings import HostSettings
 from agentrunner.serving.standing import Identity, Surroundings
@@ -77,6 +77,8 @@ class Registry:
         """Return the session that a caller asks for; one without a resource is made by asking. Raises Problem."""
         if (found := self._sessions.get(session_id)) is not None:
             return found
+        if caller.scope in (Scope.SESSION, Scope.PORTS):  # a gateway that has not heard of its leaving
+            raise not_here()
         if caller.scope is not Scope.IMPLICIT:
             raise not_found()
         return await self._given(self._implicit(session_id, caller), Origin.IMPLICIT)
