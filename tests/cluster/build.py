@@ -15,8 +15,7 @@ from cluster.progress import say, ticking
 from cluster.tools import Group
 
 HOUR = 3600.0
-GO_ENVIRONMENT = {"CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off", "GOGC": "400"}
-"""Collected less often, the compiler's own garbage takes more memory (2 GiB are enough) and less time."""
+GO_ENVIRONMENT = {"CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off"}
 
 
 def binary(name: str) -> Path:
