@@ -20,6 +20,8 @@ BENCH_ARGS ?=
 ## XDG_CACHE_HOME, XDG_STATE_HOME: where built programs and images, and the local cluster's state, are kept
 
 RUN := $(VENV)/bin/python
+# Tests that share nothing run on all processors; those of one file stay together, and with what they share.
+ALL_AT_ONCE := -n auto --dist loadfile
 TIERS := lint verify test-unit test-agent test-stores test-chart test-egress test-e2e demo
 GENERATED := crds charts/agentsessions-crds/files charts/agentsessions/values.schema.json \
   docs/api.md docs/metrics.md docs/requirements.md docs/troubleshooting.md
@@ -88,19 +90,19 @@ lint: setup ## Check style, types and which module may import which
 
 .PHONY: test-unit
 test-unit: setup ## Run the tests that need nothing but Python: units, demo, documentation
-	@$(RUN) -m pytest tests/unit tests/contract tests/documentation $(PYTEST_ARGS)
+	@$(RUN) -m pytest tests/unit tests/contract tests/documentation $(ALL_AT_ONCE) $(PYTEST_ARGS)
 
 .PHONY: test-agent
 test-agent: setup ## Run the agent image's program with the real SDK and CLI against the model stand-in
-	@$(RUN) -m pytest tests/agent $(PYTEST_ARGS)
+	@$(RUN) -m pytest tests/agent $(ALL_AT_ONCE) $(PYTEST_ARGS)
 
 .PHONY: test-stores
 test-stores: setup ## Run the session stores and archives against real Redis, Postgres and S3 servers (builds one once)
-	@$(RUN) -m pytest tests/stores $(PYTEST_ARGS)
+	@$(RUN) -m pytest tests/stores $(ALL_AT_ONCE) $(PYTEST_ARGS)
 
 .PHONY: test-chart
 test-chart: setup ## Check what the Helm charts render to, and the GitOps health checks (builds Helm once)
-	@$(RUN) -m pytest tests/chart tests/gitops $(PYTEST_ARGS)
+	@$(RUN) -m pytest tests/chart tests/gitops $(ALL_AT_ONCE) $(PYTEST_ARGS)
 
 .PHONY: test-egress
 test-egress: setup ## Run the chart's Envoy configuration in a real Envoy

@@ -5,8 +5,10 @@ import re
 import shutil
 from collections.abc import Iterable
 
+from cluster import paths
 from cluster.commands import environment, run
 from cluster.errors import ClusterError
+from cluster.locks import exclusive
 from cluster.progress import ticking
 
 PACKAGES = {
@@ -51,7 +53,7 @@ def ensure(programs: Iterable[str]) -> None:
     names = sorted({PACKAGES[program] for program in absent})
     if not can_install():
         raise ClusterError(install_advice(absent, names))
-    _install(names)
+    install(names)
     if still := missing(absent):
         raise ClusterError(f"{', '.join(still)}: still missing after apt-get install {' '.join(names)}")
 
@@ -69,9 +71,11 @@ def install_advice(absent: list[str], names: list[str]) -> str:
     )
 
 
-def _install(names: list[str]) -> None:
+def install(names: list[str]) -> None:
+    """Install Debian packages; one at a time does, since what apt-get finds locked it gives up. Raises ClusterError."""
     quiet = {"DEBIAN_FRONTEND": "noninteractive"}
-    with ticking(f"apt-get install {' '.join(names)}"):
+    lock = exclusive(paths.cache_dir() / "packages.lock", "an installation")
+    with lock, ticking(f"apt-get install {' '.join(names)}"):
         run(["apt-get", "-qq", "update"], env=quiet, timeout=600)
         run(["apt-get", "-qq", "install", "--no-install-recommends", "-y", *names], env=quiet, timeout=1800)
 
@@ -79,7 +83,7 @@ def _install(names: list[str]) -> None:
 def ensure_go() -> None:
     """Make sure of a Go that can fetch the toolchain which the pins ask for."""
     if which("go") is None and can_install() and _candidate_go() >= OLDEST_GO:
-        _install(["golang-go"])
+        install(["golang-go"])
     found = go_version(run(["go", "version"])) if which("go") else None
     if found is None or found < OLDEST_GO:
         raise ClusterError(go_advice(found))

@@ -38,6 +38,13 @@ class Program:
         found: Json = json.loads(text)
         return found
 
+    def end(self) -> Json:
+        """Tell a program that goes on until it is told to come to an end; return what it says then."""
+        assert self.process.stdin is not None
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        return self.line()
+
     def _complaint(self) -> str:
         assert self.process.stderr is not None
         return self.process.stderr.read()[-2000:]

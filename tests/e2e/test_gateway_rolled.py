@@ -15,7 +15,6 @@ from e2e.operator_pod import NAMESPACE, is_rolled_out
 from e2e.stage import Stage
 from e2e.waiting import wait_for
 
-SECONDS = 60
 DEPLOYMENT = "agentsessions-gateway"
 URL = f"http://{DEPLOYMENT}.{NAMESPACE}.svc.cluster.local"
 PERSISTENT = Path(__file__).parent / "inside" / "persistent.py"
@@ -35,12 +34,12 @@ def stage(labs: Labs, gateway: Gateway) -> Iterator[Stage]:
         yield found
 
 
-def client(stage: Stage, seconds: int) -> Json:
+def client(stage: Stage) -> Json:
     """Return the configuration of a persistent client; its turns outlast a gateway's draining."""
-    steps = [manifests.bash(f"sleep 1; echo {number}") for number in range(20)]
+    steps = [manifests.bash(f"sleep 1; echo {number}") for number in range(25)]
     path = f"{URL}/v1/namespaces/{stage.lab.namespace}/sessions/alice"
     prompt = manifests.prompt(*steps, manifests.say("the end"))
-    return {"url": path, "token": stage.token, "prompt": prompt, "seconds": seconds}
+    return {"url": path, "token": stage.token, "prompt": prompt}
 
 
 def check_whole(turns: list[Json]) -> None:
@@ -55,18 +54,17 @@ def check_whole(turns: list[Json]) -> None:
 def test_a_rollout_of_the_gateways_costs_no_request_and_no_event(stage: Stage) -> None:
     lab, place = stage.lab, programs.Place(stage.lab.namespace, "client")
     before = set(pods(lab.api))
-    with programs.started(lab.terminal, place, PERSISTENT, client(stage, SECONDS)) as program:
+    with programs.started(lab.terminal, place, PERSISTENT, client(stage)) as program:
         began = time.monotonic()
         lab.terminal.kubectl("rollout", "restart", f"deployment/{DEPLOYMENT}", "-n", NAMESPACE)
         wait_for(lab.api, DEPLOYMENTS, NAMESPACE, DEPLOYMENT, is_rolled_out, "the rollout")
         for name in before:
             wait_for(lab.api, PODS, NAMESPACE, name, lambda pod: pod is None, "the end of an old gateway")
         took = time.monotonic() - began
-        seen = program.line()
-    assert took < SECONDS, "the client had stopped before the rollout was over"
+        seen = program.end()
     assert not before & set(pods(lab.api))
     assert seen["failures"] == []
-    assert seen["requests"] > SECONDS
+    assert seen["requests"] > took
     check_whole(seen["turns"])
     assert sum(turn["cuts"] for turn in seen["turns"]) > 0, "no stream was on a gateway that was replaced"
 
@@ -75,15 +73,14 @@ def test_a_rollout_of_the_gateways_costs_no_request_and_no_event(stage: Stage) -
 def test_gateways_that_are_killed_cost_no_event(stage: Stage) -> None:
     """One after the other, so that the stream's own is among them."""
     lab, place, kills = stage.lab, programs.Place(stage.lab.namespace, "client"), []
-    with programs.started(lab.terminal, place, PERSISTENT, client(stage, SECONDS + 30)) as program:
-        began = time.time()
+    with programs.started(lab.terminal, place, PERSISTENT, client(stage)) as program:
         for doomed in pods(lab.api):
             time.sleep(5)
             kills.append(time.time())
             lab.api.delete(PODS, NAMESPACE, doomed, gracePeriodSeconds=0)
             wait_for(lab.api, DEPLOYMENTS, NAMESPACE, DEPLOYMENT, partial(is_made_up_for, lab, doomed), "another")
-        seen = program.line()
-    assert kills[-1] - began < SECONDS, "the client was about to stop when the last gateway was killed"
+        time.sleep(NOTICED_SECONDS)
+        seen = program.end()
     late = [one for one in seen["failures"] if not any(0 <= one["at"] - kill < NOTICED_SECONDS for kill in kills)]
     assert late == []
     check_whole(seen["turns"])

@@ -1,6 +1,7 @@
 """Runs in a pod: somebody who asks five times a second and holds a conversation, whatever happens to the gateway.
 
-Standard input: {"url", "token", "prompt", "seconds"}. Standard output: {"requests", "failures", "turns"}.
+Standard input: {"url", "token", "prompt"}, and any line when it is to come to an end. Standard output: {"requests",
+"failures", "turns"}.
 """
 
 import asyncio
@@ -16,10 +17,10 @@ PAUSE, TRIES = 0.2, 20
 CUT = (aiohttp.ClientError, OSError, asyncio.IncompleteReadError)
 
 
-async def ask(http: aiohttp.ClientSession, url: str, until: float) -> dict[str, Any]:
+async def ask(http: aiohttp.ClientSession, url: str, over: asyncio.Event) -> dict[str, Any]:
     """Read the session's state again and again, each time by a new connection."""
     count, failures = 0, []
-    while time.monotonic() < until:
+    while not over.is_set():
         count += 1
         try:
             async with http.get(url, timeout=aiohttp.ClientTimeout(total=15)) as answer:
@@ -32,10 +33,10 @@ async def ask(http: aiohttp.ClientSession, url: str, until: float) -> dict[str, 
     return {"requests": count, "failures": failures}
 
 
-async def talk(http: aiohttp.ClientSession, url: str, prompt: str, until: float) -> list[dict[str, Any]]:
-    """Send one message after another; a stream that was cut is taken up where it stopped."""
+async def talk(http: aiohttp.ClientSession, url: str, prompt: str, over: asyncio.Event) -> list[dict[str, Any]]:
+    """Send one message after another; a stream that was cut is taken up where it stopped. The last one ends, too."""
     turns = []
-    while time.monotonic() < until:
+    while not over.is_set():
         turns.append(await one_turn(http, url, prompt))
     return turns
 
@@ -82,17 +83,25 @@ async def follow(answer: aiohttp.ClientResponse, turn: dict[str, Any], place: st
     return place
 
 
+async def ended(over: asyncio.Event) -> None:
+    """Wait until it is said that this is to come to an end."""
+    await asyncio.to_thread(sys.stdin.readline)
+    over.set()
+
+
 async def main() -> None:
     """Do both at once, and say what came of it."""
     config = json.loads(sys.stdin.readline())
-    until = time.monotonic() + config["seconds"]
+    over = asyncio.Event()
+    told = asyncio.create_task(ended(over))
     headers = {"Authorization": f"Bearer {config['token']}"}
     connector = aiohttp.TCPConnector(force_close=True)
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=60)
     async with aiohttp.ClientSession(headers=headers, connector=connector, timeout=timeout) as http:
         asked, turns = await asyncio.gather(
-            ask(http, config["url"], until), talk(http, config["url"], config["prompt"], until)
+            ask(http, config["url"], over), talk(http, config["url"], config["prompt"], over)
         )
+    await told
     print(json.dumps(asked | {"turns": turns}), flush=True)
 
 

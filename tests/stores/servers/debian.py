@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cluster import packages
-from cluster.commands import run
+from cluster import packages, paths
 from cluster.errors import ClusterError
+from cluster.locks import exclusive
 
 _POLICY = Path("/usr/sbin/policy-rc.d")
 _NO_SERVICES = "#!/bin/sh\n# No service is started by a package that is being installed.\nexit 101\n"
@@ -18,10 +18,10 @@ def ensure(program: str, package: str) -> Path:
         return found
     if not packages.can_install():
         raise ClusterError(packages.install_advice([program], [package]))
-    with _services_stay_down():
-        quiet = {"DEBIAN_FRONTEND": "noninteractive"}
-        run(["apt-get", "-qq", "update"], env=quiet, timeout=600)
-        run(["apt-get", "-qq", "install", "--no-install-recommends", "-y", package], env=quiet, timeout=1800)
+    with exclusive(paths.cache_dir() / "servers.lock", "an installation"):
+        if not _find(program):
+            with _services_stay_down():
+                packages.install([package])
     found = _find(program)
     if found is None:
         raise ClusterError(f"{program}: still missing after apt-get install {package}")
