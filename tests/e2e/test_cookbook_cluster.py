@@ -49,7 +49,7 @@ async def test_defect_01_an_address_that_is_another_pods_by_now_serves_nobody(st
     with forwarded(lab.terminal, lab.namespace, heir["metadata"]["name"], 8000) as url:
         assert await ask(url, uid, signer.token(pod_uid, uid)) == 421
         # Nor does a host make a session that it was not given, whoever asks.
-        assert await ask(url, uid, signer.token(heir["metadata"]["uid"], uid)) == 404
+        assert await ask(url, uid, signer.token(heir["metadata"]["uid"], uid)) == 503
         assert await ask(url, uid, signer.token(heir["metadata"]["uid"], uid, scope="host")) == 404
     assert said(await stage.client("one").say(manifests.say("at home"))) == ["at home"]
 
