@@ -19,14 +19,14 @@ from e2e.stores import Opened, postgres_store, redis_store, s3_store
 from standin.conversation import digest
 
 STORES = [
-    pytest.param(redis_store, size(3, 10), size(3, 5), id="redis"),
+    pytest.param(redis_store, size(2, 10), size(3, 5), id="redis"),
     pytest.param(postgres_store, size(2, 10), 3, id="postgres"),
     pytest.param(s3_store, size(2, 10), 3, id="s3"),
 ]
 """Stores, how often a conversation is woken in each, and how many turns it has each time."""
 
 CROWD = 20
-SLEEPERS, ACTIVE = size(40, 200), size(4, 10)
+SLEEPERS, ACTIVE = size(24, 200), size(4, 10)
 
 
 @pytest.mark.timeout(900)

@@ -63,7 +63,7 @@ def emptied(stage: Stage, sessions: dict[str, Json]) -> None:
 
 @pytest.mark.timeout(600)
 @pytest.mark.requirement("K03", "H37")
-@pytest.mark.parametrize("round_number", range(3))
+@pytest.mark.parametrize("round_number", range(size(1, 3)))
 def test_ids_are_where_the_function_says(stage: Stage, numbers: Iterator[int], round_number: int) -> None:
     sessions = batch(stage, numbers)
     assert places(sessions) == by_rank(stage, sessions)
