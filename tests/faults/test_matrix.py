@@ -37,7 +37,7 @@ SEED = int(os.environ.get("AGENTSESSIONS_SEED", random.randrange(2**32)))
 FILE = os.environ.get("AGENTSESSIONS_FAULTS_FILE", "")
 AWAKE = ("streaming", "tool call", "idle")
 UNSHOWN = frozenset({"older-operator"})
-"""Faults that are not drawn, since they do not always come to strike; who asks for all gets them. See the page."""
+"""Faults that are not drawn, since they take an image more; who asks for all gets them."""
 SECONDS = 600
 """Longest time of a round."""
 
