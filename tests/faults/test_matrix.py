@@ -30,7 +30,7 @@ from faults.rounds import Rounds
 from faults.strikes import STRIKES, Strike
 
 ROUNDS = int(os.environ.get("AGENTSESSIONS_FAULTS", size(1, 8)))
-FEW = size(4, len(STRIKES)) if "AGENTSESSIONS_FAULTS" not in os.environ else len(STRIKES)
+FEW = size(3, len(STRIKES)) if "AGENTSESSIONS_FAULTS" not in os.environ else len(STRIKES)
 CHOICE = os.environ.get("AGENTSESSIONS_MOMENTS", str(size(3, len(MOMENTS))))
 COPIES = int(os.environ.get("AGENTSESSIONS_COPIES", size(1, 3)))
 SEED = int(os.environ.get("AGENTSESSIONS_SEED", random.randrange(2**32)))

@@ -92,7 +92,7 @@ def test_killed_components_are_started_again(environment: dict[str, str]) -> Non
 
 
 MILESTONES = ("starting the local cluster", "keys", "runtimes", "objects")
-USUAL = {signal.SIGINT: ("objects",), signal.SIGKILL: ("runtimes",)}
+USUAL: dict[signal.Signals, tuple[str, ...]] = {signal.SIGINT: (), signal.SIGKILL: ("runtimes",)}
 INTERRUPTIONS = [(sign, one) for sign, usual in USUAL.items() for one in (MILESTONES if THOROUGH else usual)]
 
 
