@@ -6,10 +6,9 @@ from typing import Any
 import pytest
 
 from e2e import manifests
-from e2e.api import QUOTAS, SESSIONS, TEMPLATES, Api, ApiError, Json
+from e2e.api import SESSIONS, TEMPLATES, Api, ApiError, Json
 from e2e.lab import Lab, Labs
 from e2e.terminal import CommandFailed
-from e2e.waiting import eventually, wait_for
 
 LONG = "x" * 10_000
 
@@ -193,40 +192,6 @@ def test_what_a_session_is_about_never_changes(lab: Lab, field: str, before: obj
     lab.api.create(first)
     with pytest.raises(ApiError, match=f"`{field}` must not change after creation"):
         lab.api.patch(SESSIONS, lab.namespace, "task", {"spec": {field: after}})
-
-
-@pytest.mark.timeout(600)
-@pytest.mark.requirement("K02", "H50")
-def test_how_many_sessions_there_may_be_is_a_resource_quota(lab: Lab) -> None:
-    """Kubernetes itself counts them and refuses; sleeping ones count, and deleted ones do not."""
-    number = "count/agentsessions.agentsessions.dev"
-    lab.api.create(manifests.quota(lab.namespace, **{number: 1}))
-    wait_for(lab.api, QUOTAS, lab.namespace, "pods", _has_counted, "its first count")
-    store = {"type": "Embedded"}
-    lab.api.create(manifests.hybrid(lab.namespace, "first", sessionStore=store))
-    with pytest.raises(ApiError, match="exceeded quota: pods") as refusal:
-        lab.api.create(manifests.hybrid(lab.namespace, "second", sessionStore=store))
-    assert refusal.value.code == 403
-    lab.api.delete(SESSIONS, lab.namespace, "first")
-    lab.gone(SESSIONS, "first")
-    # What the controller of quotas does not hear of, because CRDs are new to it, it counts every five minutes.
-    eventually(lambda: _is_taken(lab, store), bool, "room for another one", 360)
-
-
-def _has_counted(quota: Json | None) -> bool:
-    """Return whether a quota is in force: before its first count it refuses everything."""
-    return "used" in (quota or {}).get("status", {})
-
-
-def _is_taken(lab: Lab, store: Json) -> bool:
-    """Return whether a session is accepted."""
-    try:
-        lab.api.create(manifests.hybrid(lab.namespace, "second", sessionStore=store))
-    except ApiError as error:
-        if "exceeded quota" not in error.message:
-            raise
-        return False
-    return True
 
 
 @pytest.mark.requirement("K01")

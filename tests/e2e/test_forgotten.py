@@ -9,6 +9,7 @@ from e2e import manifests
 from e2e.api import NAMESPACES, SESSIONS, ApiError, Json
 from e2e.lab import Lab, Labs
 from e2e.operator_pod import NAMESPACE as SYSTEM
+from e2e.sizes import THOROUGH
 from e2e.stage import Stage
 from e2e.stores import Opened, postgres_store, redis_store, s3_store
 from e2e.waiting import wait_for
@@ -177,6 +178,7 @@ async def test_a_store_that_refuses_holds_nobody_up_and_is_told_of(stage: Stage)
     assert redis.mentions(uid_of(session))
 
 
+@pytest.mark.skipif(not THOROUGH, reason="a store is waited for for minutes: `make test-thorough` does")
 @pytest.mark.timeout(900)
 @pytest.mark.requirement("H03", "K01", "K02")
 async def test_with_the_store_stopped_a_session_and_a_namespace_end_all_the_same(stage: Stage, labs: Labs) -> None:

@@ -88,7 +88,7 @@ async def test_what_a_store_loses_behind_our_back_it_is_given_again(stage: Stage
 @pytest.mark.requirement("H30", "H31")
 async def test_a_store_that_is_down_for_a_while_costs_nothing_but_time(stage: Stage) -> None:
     opened = await asyncio.to_thread(redis_store, stage.lab)
-    spec = {"sessionStore": opened.given_to(stage.lab), "idleTimeoutSeconds": 20}
+    spec = {"sessionStore": opened.given_to(stage.lab), "idleTimeoutSeconds": 15}
     await slept(stage, "patient", spec)
     client = stage.client("patient")
     await client.say_text(told(0))
@@ -98,7 +98,7 @@ async def test_a_store_that_is_down_for_a_while_costs_nothing_but_time(stage: St
         assert events[-1].data == {"transcriptDurable": False}
         behind = await until_durable(stage, "patient", "False")
         assert condition(behind, "TranscriptDurable")["reason"] == "StoreUnreachable"
-        await asyncio.sleep(size(21, 60))
+        await asyncio.sleep(size(16, 60))
         assert condition(stage.lab.session("patient"), "Ready")["reason"] == "Running"
     await until_durable(stage, "patient", "True")
     await asyncio.to_thread(stage.asleep, "patient")

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from e2e.api import NAMESPACES, NODES, PODS, SESSIONS, condition
+from e2e import manifests
+from e2e.api import NAMESPACES, NODES, PODS, QUOTAS, SESSIONS, ApiError, Json, condition
 from e2e.gateway import said
 from e2e.install import BOUNDED, TENANT, TENANT_LABEL
 from e2e.lab import Lab, Labs, gated
@@ -14,7 +15,7 @@ from e2e.manifests import TOOL_RESULT, bash, say, subagent
 from e2e.sleepers import slept, told
 from e2e.stage import Stage
 from e2e.stores import redis_store
-from e2e.waiting import eventually
+from e2e.waiting import eventually, wait_for
 
 _EATER = "python3 -c \"import time; x = bytearray({mb} * 2**20); x[::4096] = b'1' * len(x[::4096]); time.sleep({s})\""
 
@@ -123,6 +124,40 @@ def test_the_namespaces_of_a_tenant_share_its_places(labs: Labs) -> None:
         assert other.pods(queued) == []
         one.open_gate(gate)
         assert one.succeeded()["status"]["completionTime"] <= other.succeeded()["status"]["startTime"]
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.requirement("K02", "H50")
+def test_how_many_sessions_there_may_be_is_a_resource_quota(lab: Lab) -> None:
+    """Kubernetes itself counts them and refuses; sleeping ones count, and deleted ones do not."""
+    number = "count/agentsessions.agentsessions.dev"
+    lab.api.create(manifests.quota(lab.namespace, **{number: 1}))
+    # Where CRDs are new to the controller that counts, it may begin with its next round, every five minutes.
+    wait_for(lab.api, QUOTAS, lab.namespace, "pods", _has_counted, "its first count", 360)
+    store = {"type": "Embedded"}
+    lab.api.create(manifests.hybrid(lab.namespace, "first", sessionStore=store))
+    with pytest.raises(ApiError, match="exceeded quota: pods") as refusal:
+        lab.api.create(manifests.hybrid(lab.namespace, "second", sessionStore=store))
+    assert refusal.value.code == 403
+    lab.api.delete(SESSIONS, lab.namespace, "first")
+    lab.gone(SESSIONS, "first")
+    eventually(lambda: _is_taken(lab, store), bool, "room for another one", 360)
+
+
+def _has_counted(quota: Json | None) -> bool:
+    """Return whether a quota is in force: before its first count it refuses everything."""
+    return "used" in (quota or {}).get("status", {})
+
+
+def _is_taken(lab: Lab, store: Json) -> bool:
+    """Return whether a session is accepted."""
+    try:
+        lab.api.create(manifests.hybrid(lab.namespace, "second", sessionStore=store))
+    except ApiError as error:
+        if "exceeded quota" not in error.message:
+            raise
+        return False
+    return True
 
 
 @pytest.mark.requirement("H10", "H50")

@@ -12,9 +12,9 @@ from e2e.api import PODS, Api, condition
 from e2e.killing import end_operator
 from e2e.lab import Lab
 from e2e.manifests import TOOL_RESULT, bash
+from e2e.sizes import size
 
-_SESSIONS = 20
-_DEATHS = 6
+_SESSIONS, _DEATHS = size(10, 20), size(4, 6)
 _PAUSES = (0.2, 4.0)
 """Seconds between two deaths: from the middle of a pass to long after it."""
 
@@ -33,7 +33,7 @@ def _create(lab: Lab, count: int, pause: Callable[[], float], problems: list[Bas
 @pytest.mark.ends_operator
 @pytest.mark.timeout(600)
 def test_a_killed_operator_loses_nothing_and_doubles_nothing(lab: Lab, api: Api, provider: cluster.Provider) -> None:
-    """Twenty creations, six deaths at random moments; the pauses are the chaos, nothing waits on them."""
+    """Creations, and deaths at random moments; the pauses are the chaos, nothing waits on them."""
     seed = time.time_ns()
     print(f"seed {seed}")
     chance = random.Random(seed)
