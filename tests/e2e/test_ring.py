@@ -14,7 +14,7 @@ from e2e.sizes import size
 from e2e.stage import Stage, is_elsewhere, places
 from e2e.terminal import CommandFailed
 
-BATCH, PER_HOST = size(9, 40), 36
+BATCH, PER_HOST = size(12, 40), 36
 UNBOUNDED = "10"
 """A load factor at which the bound never bites, so that an id's place depends on nothing but the id and the hosts."""
 
