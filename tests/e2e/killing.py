@@ -1,13 +1,14 @@
-"""Signals for processes in containers, where the cluster's machines allow it; and the end of the operator."""
+"""Signals for processes in containers, where the machines allow it; nodes kept free; the end of the operator."""
 
 import os
 import signal
 import subprocess
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cluster import Provider
-from e2e.api import PODS, Api, Json
+from e2e.api import NODES, PODS, Api, Json
 from e2e.operator_pod import NAMESPACE, Operator
 from e2e.waiting import eventually
 
@@ -24,6 +25,21 @@ def end_operator(operator: Operator, api: Api, provider: Provider) -> str:
 def has_died(pod: Json) -> bool:
     """Return whether a container of the pod has been restarted: the next restart would be held back."""
     return any(status.get("restartCount") for status in pod["status"].get("containerStatuses", []))
+
+
+def cordon(api: Api, node: str, cordoned: bool) -> None:
+    """Keep new pods away from a node, or let them in again."""
+    api.patch(NODES, None, node, {"spec": {"unschedulable": cordoned or None}})
+
+
+@contextmanager
+def cordoned(api: Api, node: str) -> Iterator[None]:
+    """Keep new pods away from a node for a while."""
+    cordon(api, node, True)
+    try:
+        yield
+    finally:
+        cordon(api, node, False)
 
 
 def evict(api: Api, namespace: str, pod: str) -> None:

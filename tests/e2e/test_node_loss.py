@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +13,9 @@ import pytest
 import cluster
 from cluster.local.provider import LocalProvider
 from e2e import manifests
-from e2e.api import DEPLOYMENTS, NODES, PODS, Api
+from e2e.api import DEPLOYMENTS, PODS, Api
 from e2e.gateway import Event, reached, said
+from e2e.killing import cordoned
 from e2e.lab import Labs
 from e2e.operator_pod import NAMESPACE, is_rolled_out
 from e2e.sleepers import slept, told
@@ -47,7 +48,7 @@ def scene(labs: Labs, provider: cluster.Provider) -> Iterator[Scene]:
         store = redis_store(lab)
         safe = store.node()
         doomed = next(node for node in provider.nodes() if node != safe)
-        with _cordoned(lab.api, doomed):
+        with cordoned(lab.api, doomed):
             _cleared(lab.api, doomed)
             lab.operator.wait_ready()
         with reached(lab.api, lab.terminal) as gateway:
@@ -61,7 +62,7 @@ async def test_a_session_goes_on_while_its_old_pod_lives_on_on_a_node_that_is_lo
     spec = {"sessionStore": scene.store.given_to(lab), "terminationGracePeriodSeconds": 5}
     await slept(stage, "moved", spec)
     client = stage.client("moved")
-    with _cordoned(lab.api, scene.safe):
+    with cordoned(lab.api, scene.safe):
         assert said(await client.say_text(told(0))) == ["answer 0"]
     old = lab.session("moved")["status"]["host"]
     assert old["node"] == scene.doomed
@@ -93,16 +94,6 @@ async def _came_to_its_end(turn: asyncio.Task[list[Event]]) -> bool:
         return (await turn)[-1].kind == "done"
     except (aiohttp.ClientError, TimeoutError):
         return False
-
-
-@contextmanager
-def _cordoned(api: Api, node: str) -> Iterator[None]:
-    """Keep new pods away from a node."""
-    api.patch(NODES, None, node, {"spec": {"unschedulable": True}})
-    try:
-        yield
-    finally:
-        api.patch(NODES, None, node, {"spec": {"unschedulable": None}})
 
 
 def _cleared(api: Api, node: str) -> None:

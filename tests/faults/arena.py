@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 
 import cluster
 from e2e import manifests
-from e2e.api import DEPLOYMENTS, NODES, PODS, Api, Json
+from e2e.api import DEPLOYMENTS, PODS, Api, Json
 from e2e.audit import AuditLog
 from e2e.gateway import ways
+from e2e.killing import cordon
 from e2e.lab import UID_LABEL, Lab, all_model_seen
 from e2e.operator_pod import NAMESPACE, is_rolled_out
 from e2e.stage import Stage
@@ -81,15 +82,12 @@ class Arena:
     def gather(self) -> None:
         """Let new pods be made on that node only."""
         for node in self.provider.nodes():
-            self._cordon(node, node != self.doomed() or None)
+            cordon(self.api, node, node != self.doomed())
 
     def scatter(self) -> None:
         """Let pods be made on all nodes."""
         for node in self.provider.nodes():
-            self._cordon(node, None)
-
-    def _cordon(self, node: str, cordoned: bool | None) -> None:
-        self.api.patch(NODES, None, node, {"spec": {"unschedulable": cordoned}})
+            cordon(self.api, node, False)
 
     def _nodes(self) -> dict[str, str]:
         """Return the node of each session's pod, by the session's id."""

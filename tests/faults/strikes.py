@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from e2e.api import NODES, PODS, ApiError
-from e2e.killing import end_operator, evict, has_died, kill_process
+from e2e.killing import cordoned, end_operator, evict, has_died, kill_process
 from e2e.leadership import two_replicas
 from e2e.operator_pod import NAMESPACE
 from e2e.terminal import CommandFailed
@@ -144,11 +144,10 @@ def _volumes_full(arena: Arena) -> None:
 def _drained(arena: Arena) -> None:
     """A node is cordoned, every session's pod on it evicted, and the node given back."""
     node = arena.doomed()
-    arena.api.patch(NODES, None, node, {"spec": {"unschedulable": True}})
-    for pod in arena.api.list(PODS, arena.lab.namespace, fieldSelector=f"spec.nodeName={node}"):
-        _evict(arena, str(pod["metadata"]["name"]))
-    time.sleep(DARK_SECONDS)
-    arena.api.patch(NODES, None, node, {"spec": {"unschedulable": None}})
+    with cordoned(arena.api, node):
+        for pod in arena.api.list(PODS, arena.lab.namespace, fieldSelector=f"spec.nodeName={node}"):
+            _evict(arena, str(pod["metadata"]["name"]))
+        time.sleep(DARK_SECONDS)
 
 
 def _tainted(arena: Arena) -> None:

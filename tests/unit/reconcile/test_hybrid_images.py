@@ -233,6 +233,16 @@ def test_a_new_image_that_a_webhook_has_put_another_registry_into_is_given_up_al
     assert (image_of(on), rollout(on)) == (NEW, (NEW, NEWER)), "without the mirror: that is the webhook's to name"
 
 
+def falls_back_after_half_a_minute(on: Stage) -> None:
+    """The new image is given up after thirty seconds from now, and not before."""
+    on.idle(29)
+    on.settle()
+    assert rollout(on) == (OLD, None)
+    on.idle(1)
+    on.settle()
+    assert rollout(on) == (OLD, NEW)
+
+
 def test_what_a_pod_waited_for_before_it_pulled_is_not_held_against_its_image() -> None:
     on = asleep()
     fail(on, kubelet.unschedulable())
@@ -240,12 +250,7 @@ def test_what_a_pod_waited_for_before_it_pulled_is_not_held_against_its_image() 
     fail(on, kubelet.creating())
     on.idle(120)
     fail(on, kubelet.creating("ErrImagePull"))
-    on.idle(29)
-    on.settle()
-    assert rollout(on) == (OLD, None)
-    on.idle(1)
-    on.settle()
-    assert rollout(on) == (OLD, NEW)
+    falls_back_after_half_a_minute(on)
 
 
 def test_an_operator_that_is_started_anew_sees_for_itself_how_long_an_image_cannot_be_pulled() -> None:
@@ -254,12 +259,7 @@ def test_an_operator_that_is_started_anew_sees_for_itself_how_long_an_image_cann
     on.idle(29)
     on.restart()
     on.settle()
-    on.idle(29)
-    on.settle()
-    assert rollout(on) == (OLD, None)
-    on.idle(1)
-    on.settle()
-    assert rollout(on) == (OLD, NEW)
+    falls_back_after_half_a_minute(on)
 
 
 def test_ends_that_are_nobodys_fault_are_not_held_against_an_image() -> None:
