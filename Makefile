@@ -118,13 +118,14 @@ test-thorough: setup ## Run property tests and those on a real cluster with more
 	@AGENTSESSIONS_THOROUGH=1 $(RUN) -m pytest tests/cluster_checks tests/e2e $(PYTEST_ARGS)
 
 FAULTS_FILE ?= build/faults.jsonl
-## FAULTS_ARGS: --add has `make test-faults` add its counts to those that stand in the page, instead of beginning anew
+## FAULTS_ARGS: --add has `make test-faults` play what the page lacks and add its counts to it, instead of beginning anew
 FAULTS_ARGS ?=
 
 .PHONY: test-faults
 test-faults: setup ## Run the fault matrix, each fault at least 20 times in each moment (hours); writes the table of docs/reliability.md
 	@test -n "$(FAULTS_ARGS)" || rm -f $(FAULTS_FILE)
-	@AGENTSESSIONS_THOROUGH=1 AGENTSESSIONS_FAULTS_FILE=$(FAULTS_FILE) $(RUN) -m pytest tests/faults $(PYTEST_ARGS); \
+	@AGENTSESSIONS_THOROUGH=1 AGENTSESSIONS_FAULTS_HITS=20 AGENTSESSIONS_FAULTS_FILE=$(FAULTS_FILE) \
+	AGENTSESSIONS_FAULTS_PAGE=$(if $(FAULTS_ARGS),docs/reliability.md) $(RUN) -m pytest tests/faults $(PYTEST_ARGS); \
 	code=$$?; $(RUN) -m faults $(FAULTS_ARGS) $(FAULTS_FILE) docs/reliability.md && rm $(FAULTS_FILE) && exit $$code
 
 .PHONY: bench

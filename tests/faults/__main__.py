@@ -6,33 +6,16 @@ With `--add` it is what both came to: the rounds, and the table that stands in t
 import argparse
 from pathlib import Path
 
-from faults import record, table
+from faults import page, record, table
 from faults.moments import MOMENTS
 
-BEGIN, END = "<!-- made by `make test-faults`: begin -->", "<!-- end -->"
 
-
-def written(page: str, text: str) -> str:
-    """Return a page with the text between its marks; raises ValueError if it has none."""
-    before, _, after = _parts(page)
-    return f"{before}{BEGIN}\n\n{text}\n{END}{after}"
-
-
-def _parts(page: str) -> tuple[str, str, str]:
-    """Return what stands before, between and after the marks; raises ValueError if there are none."""
-    before, begin, rest = page.partition(BEGIN)
-    between, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"the page has no marks: {BEGIN} … {END}")
-    return before, between, after
-
-
-def main(file: Path, page: Path, *, add: bool = False) -> None:
+def main(file: Path, where: Path, *, add: bool = False) -> None:
     """Do it."""
-    text = page.read_text()
+    text = where.read_text()
     rounds = table.tallied(record.read(file))
-    whole = table.added(table.read(_parts(text)[1]), rounds) if add else rounds
-    page.write_text(written(text, table.rendered(whole, [moment.name for moment in MOMENTS])))
+    whole = table.added(page.read(text), rounds) if add else rounds
+    where.write_text(page.written(text, table.rendered(whole, [moment.name for moment in MOMENTS])))
 
 
 def _arguments() -> argparse.Namespace:

@@ -2,6 +2,7 @@
 
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 
 import cluster
 from e2e import manifests
@@ -14,6 +15,7 @@ from e2e.operator_pod import NAMESPACE, is_rolled_out
 from e2e.stage import Stage
 from e2e.stores import Store
 from e2e.waiting import wait_for
+from faults.cast import Cast
 from faults.ledger import Ledger
 from faults.story import Story
 
@@ -22,7 +24,10 @@ GATEWAY = "agentsessions-gateway"
 
 @dataclass
 class Arena:
-    """A namespace with somebody who talks, a store, and the cluster. `made` counts sessions; `undo` ends faults."""
+    """A namespace with somebody who talks, a store, and the cluster.
+
+    `cast`: sessions of all faults but those that need others; `made` counts sessions; `undo` ends faults.
+    """
 
     stage: Stage
     provider: cluster.Provider
@@ -31,6 +36,11 @@ class Arena:
     audit_log: AuditLog | None = None
     undo: ExitStack = field(default_factory=ExitStack, init=False)
     made: int = field(default=0, init=False)
+    cast: Cast = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin with no session."""
+        self.cast = Cast(partial(self.story, volume=False))
 
     @property
     def lab(self) -> Lab:

@@ -15,15 +15,17 @@ Act = Callable[[Story], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Moment:
-    """What a session has been through before, and what it does when the fault strikes. `fresh`: once in its life.
+    """What a session has been through before, and what it does when the fault strikes.
 
-    `lasts` is within how many seconds after its beginning a fault strikes: about as long as there is a pod.
+    `begins`: no session is there before; `ends`: none is there afterwards. `lasts` is within how many seconds after its
+    beginning a fault strikes: about as long as there is a pod.
     """
 
     name: str
     before: Act
     during: Act
-    fresh: bool = False
+    begins: bool = False
+    ends: bool = False
     lasts: float = 3.0
 
     @property
@@ -86,12 +88,12 @@ async def _deletes(story: Story) -> None:
 
 
 MOMENTS = (
-    Moment("create", _nothing, _created, fresh=True, lasts=LONGEST),
-    Moment("first turn", _applied, _works, fresh=True, lasts=LONGEST),
+    Moment("create", _nothing, _created, begins=True, lasts=LONGEST),
+    Moment("first turn", _applied, _works, begins=True, lasts=LONGEST),
     Moment("streaming", _talked, _streams),
     Moment("tool call", _talked, _works),
     Moment("idle", _talked, _rests),
     Moment("suspend", _talked, _suspends, lasts=1),
     Moment("wake", _slept, _works, lasts=LONGEST),
-    Moment("delete", _talked, _deletes, fresh=True, lasts=1),
+    Moment("delete", _talked, _deletes, ends=True, lasts=1),
 )

@@ -5,56 +5,46 @@ import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 
 from e2e.api import Json
 from faults import ledger
 from faults.arena import Arena
+from faults.cast import Act, Cast
 from faults.ledger import Ledger
 from faults.moments import LONGEST, Moment
 from faults.record import Cell
 from faults.story import Story
 from faults.strikes import Strike
 
-TOGETHER = 3
-"""Rounds that a session is in: with each loss of its host, kubelet and operator wait longer before the next."""
+TOGETHER, LONG = 3, 8
+"""Rounds that a session is in: with each loss of its host, kubelet and operator wait longer before the next; and those
+it is in where no fault ends its host."""
 MOST_WRITES = 40
 """What the operator may write to the API about one session in one round: its pods, its Secrets, its status."""
 
 
-@dataclass(frozen=True)
-class Act:
-    """A session in its moment."""
-
-    moment: Moment
-    story: Story
-
-    @property
-    def last(self) -> bool:
-        """Return whether its session is in no round after this."""
-        return self.moment.fresh or self.story.rounds >= TOGETHER
-
-
 @dataclass
 class Rounds:
-    """The rounds of one fault, with so many sessions (`copies`) in each moment. Sessions that can be used again are."""
+    """The rounds of one fault. Sessions that can be used again are, after it too, unless they are made for it alone."""
 
     arena: Arena
     strike: Strike
     chance: random.Random
-    copies: int = 1
-    stories: dict[tuple[str, int], Story] = field(default_factory=dict)
+    _cast: Cast = field(init=False)
     _doomed: set[str] = field(default_factory=set)
     _ledger: Ledger = field(init=False)
 
     def __post_init__(self) -> None:
-        """Begin to read what the API server writes down."""
+        """Find who takes part, and begin to read what the API server writes down."""
+        self._cast = Cast(partial(self.arena.story, volume=True)) if self.strike.volume else self.arena.cast
         self._ledger = self.arena.ledger()
 
     async def play(self, moments: Sequence[Moment]) -> list[Cell]:
-        """Bring sessions to their moments, strike, wait until they have gone on, and look at what became of them."""
+        """Bring a session to each moment, strike, wait until they have gone on, and look at what became of them."""
         times = [time.monotonic()]
-        acts = [Act(one, self._story(one, copy)) for one in moments for copy in range(self.copies)]
+        acts = self._cast.enter(moments)
         await self._prepare(acts)
         times.append(time.monotonic())
         struck = asyncio.create_task(self._strike_shared())
@@ -69,21 +59,10 @@ class Rounds:
         return cells
 
     async def close(self) -> list[Cell]:
-        """Delete the sessions that are left; returns cells of those of which something stays."""
-        left = dict(self.stories)
-        self.stories.clear()
-        found = zip(left, await asyncio.gather(*map(_ended, left.values())), strict=True)
-        return [Cell(self.strike.name, moment, False, 0, problems) for (moment, _), problems in found if problems]
-
-    def _story(self, moment: Moment, copy: int) -> Story:
-        found = self.stories.get((moment.name, copy))
-        if found is None:
-            found = self.stories[moment.name, copy] = self._new_story(moment)
-        found.rounds += 1
-        return found
-
-    def _new_story(self, moment: Moment) -> Story:
-        return self.arena.story(f"{self.strike.slug}-{moment.slug}", volume=self.strike.volume)
+        """Delete the sessions that were made for this fault alone; returns cells of those of which something stays."""
+        if self._cast is self.arena.cast:
+            return []
+        return [Cell(self.strike.name, "delete", False, 0, problems) for problems in await end(self._cast)]
 
     async def _prepare(self, acts: Sequence[Act]) -> None:
         """Bring all to where their moments begin; for a fault of a node, all pods are made there."""
@@ -179,13 +158,17 @@ class Rounds:
 
     async def _end(self, acts: Sequence[Act], cells: Sequence[Cell]) -> None:
         """Delete the sessions that are in no further round, and write down what stays of them."""
-        over = [(act, cell) for act, cell in zip(acts, cells, strict=True) if act.last]
-        gone = {act.story.name for act, _ in over}
-        self.stories = {key: story for key, story in self.stories.items() if story.name not in gone}
+        leaving = self._cast.leave(acts, TOGETHER if self.strike.cuts else LONG)
+        over = [(act, cell) for act, cell in zip(acts, cells, strict=True) if act in leaving]
         ended = await asyncio.gather(*(_ended(act.story) for act, _ in over))
         stored = await asyncio.to_thread(self.arena.stored)
         for (act, cell), left in zip(over, ended, strict=True):
             cell.problems += left + ["its conversation is still stored"] * (act.story.uid in stored)
+
+
+async def end(cast: Cast) -> list[list[str]]:
+    """Delete all that are left, and return what stays of those of which something does."""
+    return [problems for problems in await asyncio.gather(*map(_ended, cast.all())) if problems]
 
 
 async def _went_on(story: Story) -> list[str]:

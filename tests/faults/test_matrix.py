@@ -3,13 +3,17 @@
 once, no two pods of one session live at a time, every session goes on in the stated time and with few writes, and
 nothing stays of one that is deleted. `AGENTSESSIONS_FAULTS` is how many rounds each fault has; without it, some of the
 faults are drawn, and have one round each. `AGENTSESSIONS_MOMENTS` is how many moments a round has (drawn anew for each)
-or which ones, with commas in between, and `AGENTSESSIONS_COPIES` how many sessions are in each of them;
-`AGENTSESSIONS_SEED` repeats a run; the seed is printed. `AGENTSESSIONS_FAULTS_FILE` keeps every cell as a line of JSON.
+or which ones, with commas in between, and `AGENTSESSIONS_COPIES` how many sessions are in each of them, at most.
+`AGENTSESSIONS_FAULTS_HITS` instead: all faults, in as many rounds as it takes until each moment has been hit so often;
+what stands in the page `AGENTSESSIONS_FAULTS_PAGE` counts. `AGENTSESSIONS_SEED` repeats a run; the seed is printed.
+`AGENTSESSIONS_FAULTS_FILE` keeps every cell as a line of JSON.
 """
 
+import asyncio
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
 
@@ -22,24 +26,29 @@ from e2e.lab import Labs
 from e2e.sizes import size
 from e2e.stage import Stage
 from e2e.stores import redis_store
-from faults import record, table
+from faults import page, record, table
 from faults.arena import Arena
+from faults.drawing import Goal, drawn
 from faults.moments import MOMENTS, Moment
 from faults.record import Cell
-from faults.rounds import Rounds
+from faults.rounds import Rounds, end
 from faults.strikes import STRIKES, Strike
 
-ROUNDS = int(os.environ.get("AGENTSESSIONS_FAULTS", size(1, 8)))
-FEW = size(3, len(STRIKES)) if "AGENTSESSIONS_FAULTS" not in os.environ else len(STRIKES)
+HITS = int(os.environ.get("AGENTSESSIONS_FAULTS_HITS", "0"))
+PAGE = os.environ.get("AGENTSESSIONS_FAULTS_PAGE", "")
+ROUNDS = int(os.environ.get("AGENTSESSIONS_FAULTS", 1))
+ALL = HITS > 0 or "AGENTSESSIONS_FAULTS" in os.environ
+FEW = len(STRIKES) if ALL else size(3, len(STRIKES))
 CHOICE = os.environ.get("AGENTSESSIONS_MOMENTS", str(size(3, len(MOMENTS))))
-COPIES = int(os.environ.get("AGENTSESSIONS_COPIES", size(1, 3)))
+COPIES = int(os.environ.get("AGENTSESSIONS_COPIES", size(1, 4)))
 SEED = int(os.environ.get("AGENTSESSIONS_SEED", random.randrange(2**32)))
 FILE = os.environ.get("AGENTSESSIONS_FAULTS_FILE", "")
-AWAKE = ("streaming", "tool call", "idle")
 UNSHOWN = frozenset({"older-operator"})
 """Faults that are not drawn, since they take an image more; who asks for all gets them."""
 SECONDS = 600
 """Longest time of a round."""
+AT_ONCE = 64
+"""Sessions that are waited for at a time: each by a thread."""
 
 
 def faults() -> list[Strike]:
@@ -50,13 +59,13 @@ def faults() -> list[Strike]:
     return [one for one in STRIKES if one.slug in some]
 
 
-def drawn(chance: random.Random) -> list[Moment]:
-    """Return the moments of a round."""
-    if not CHOICE.isdecimal():
-        return [one for one in MOMENTS if one.name in CHOICE.split(",")]
-    # One at least in which there is a pod, so that no fault strikes at nothing.
-    some = {chance.choice(AWAKE), *chance.sample([one.name for one in MOMENTS], int(CHOICE))}
-    return [one for one in MOMENTS if one.name in some]
+def next_round(strike: Strike, chance: random.Random, cells: Sequence[Cell], number: int) -> list[Moment]:
+    """Return the moments of the next round, each as often as there are sessions in it; none when it is over."""
+    # Everything on a node at once is much for the other one.
+    copies = max(1, COPIES // 2) if strike.node else COPIES
+    if HITS:
+        return Goal(HITS, copies, page.hits(Path(PAGE), strike.name) if PAGE else {}).moments(cells)
+    return [one for one in drawn(CHOICE, chance) for _ in range(copies)] if number < ROUNDS else []
 
 
 @pytest.fixture(scope="module")
@@ -70,22 +79,35 @@ def arena(labs: Labs, gateway: Gateway, provider: cluster.Provider, audit_log: A
         yield found
 
 
-@pytest.mark.timeout(120 + SECONDS * ROUNDS)
+@pytest.mark.timeout(120 + SECONDS * max(ROUNDS, HITS))
 @pytest.mark.requirement("H31", "K02", "K03")
 @pytest.mark.parametrize("strike", faults(), ids=lambda strike: strike.slug)
 async def test_what_was_acknowledged_is_there_once_and_all_goes_on(arena: Arena, strike: Strike) -> None:
     print(f"AGENTSESSIONS_SEED={SEED}")
     if strike.local and arena.provider.name != "local":
         pytest.skip("this fault is made by ending processes of the local cluster's nodes")
-    chance = random.Random(f"{SEED} {strike.name}")
-    cells: list[Cell] = []
+    chance, cells = random.Random(f"{SEED} {strike.name}"), list[Cell]()
+    moments, number = next_round(strike, chance, cells, 0), 0
+    if not moments:
+        pytest.skip("each moment has been hit often enough")
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(AT_ONCE))
     with strike.around(arena) if strike.around else nullcontext():
-        rounds = Rounds(arena, strike, chance, COPIES)
-        for number in range(ROUNDS + 1):
-            played = await (rounds.play(drawn(chance)) if number < ROUNDS else rounds.close())
-            if FILE:
-                record.write(Path(FILE), SEED, played)
-            cells += played
+        rounds = Rounds(arena, strike, chance)
+        while moments:
+            cells += _kept(await rounds.play(moments))
+            number += 1
+            moments = next_round(strike, chance, cells, number)
+        cells += _kept(await rounds.close())
     print(table.rendered(table.tallied(cells), [one.name for one in MOMENTS]))
     assert [(cell.moment, cell.problems) for cell in cells if cell.problems] == []
     assert any(cell.hit for cell in cells), "the fault never hit anything"
+
+
+async def test_nothing_stays_of_the_sessions_that_are_left(arena: Arena) -> None:
+    assert await end(arena.cast) == []
+
+
+def _kept(cells: list[Cell]) -> list[Cell]:
+    if FILE:
+        record.write(Path(FILE), SEED, cells)
+    return cells

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faults import record, table
-from faults.__main__ import BEGIN, END, main, written
+from faults.__main__ import main
 from faults.moments import MOMENTS
+from faults.page import BEGIN, END, hits, written
 from faults.record import Cell
 from faults.strikes import STRIKES
 from faults.table import Entry, Row, Table
@@ -97,6 +98,15 @@ def test_rounds_are_added_to_those_that_stand_in_the_page(tmp_path: Path) -> Non
         "pod deleted": Row({"idle": Entry(2), "wake": Entry(1, 1)}, 8, 90, 5),
         "other": Row({"idle": Entry(1)}, 3, 0, 3),
     }
+
+
+def test_how_often_a_fault_has_hit_stands_in_the_page(tmp_path: Path) -> None:
+    page, file = tmp_path / "page.md", tmp_path / "cells"
+    page.write_text(f"before\n{BEGIN}\n{END}\nafter\n")
+    record.write(file, 1, [CELL, replace(CELL, moment="wake", hit=False), replace(CELL, strike="other")])
+    main(file, page)
+    assert hits(page, CELL.strike) == {"idle": 1, "wake": 0}
+    assert hits(page, "not played yet") == {}
 
 
 def test_what_is_no_entry_of_the_table_is_not_taken_for_one() -> None:

@@ -7,16 +7,19 @@ from typing import Any, cast
 
 import pytest
 
+from faults.cast import Act
 from faults.moments import Act as During
 from faults.moments import Moment
 from faults.record import Cell
-from faults.rounds import Act, Rounds
+from faults.rounds import Rounds
 from faults.story import Story
 from faults.strikes import Strike
 
 
 class Nobody:
     """An arena without a cluster."""
+
+    cast = None
 
     def ledger(self) -> None:
         """Return nothing: nothing is read in these tests."""
