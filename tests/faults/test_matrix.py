@@ -61,8 +61,8 @@ def faults() -> list[Strike]:
 
 def next_round(strike: Strike, chance: random.Random, cells: Sequence[Cell], number: int) -> list[Moment]:
     """Return the moments of the next round, each as often as there are sessions in it; none when it is over."""
-    # Everything on a node at once is much for the other one.
-    copies = max(1, COPIES // 2) if strike.node else COPIES
+    # Where pods are lost, many sessions start again at a time.
+    copies = max(1, COPIES // 2) if strike.node or strike.own else COPIES
     if HITS:
         return Goal(HITS, copies, page.hits(Path(PAGE), strike.name) if PAGE else {}).moments(cells)
     return [one for one in drawn(CHOICE, chance) for _ in range(copies)] if number < ROUNDS else []
