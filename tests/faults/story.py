@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -13,6 +14,7 @@ from e2e.api import PODS, SESSIONS, Json
 from e2e.gateway import Client, read_events
 from e2e.stage import Stage
 from e2e.stores import Store
+from e2e.waiting import WaitFailed
 from standin.conversation import digest
 
 PATIENCE = 150
@@ -87,6 +89,8 @@ class Story:
             self.deleted = True
             self.stage.lab.api.delete(SESSIONS, self.stage.lab.namespace, self.name)
         until = time.monotonic() + GONE_SECONDS
+        with suppress(WaitFailed):  # what is left says so below
+            self.stage.lab.gone(SESSIONS, self.name, GONE_SECONDS)
         while (left := self._left()) and time.monotonic() < until:
             time.sleep(0.5)
         return [f"still there {GONE_SECONDS} s after its deletion: {', '.join(left)}"] if left else []
