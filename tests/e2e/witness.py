@@ -2,7 +2,6 @@
 
 import json
 import threading
-from collections import defaultdict
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -62,12 +61,19 @@ class Witness:
     def check(self, namespace: str) -> None:
         """Fail if two pods of one session were alive at a time, or one pod's manifest showed a prompt."""
         assert not self._problem, self._problem
-        sessions: dict[str, list[Life]] = defaultdict(list)
-        for life in [x for x in self.lives.values() if x.namespace == namespace]:
+        lives = [life for life in self.lives.values() if life.namespace == namespace]
+        for life in lives:
             assert not life.leaked, f"the prompt stands in the manifest or status of pod {life.name}"
-            sessions[life.session].append(life)
-        for lives in sessions.values():
-            _check_one_at_a_time(sorted(lives, key=lambda life: life.born))
+        found = [text for session in {life.session for life in lives} for text in self.at_once(session)]
+        assert not found, "; ".join(found)
+
+    def at_once(self, session_uid: str) -> list[str]:
+        """Return which pods of a session were born before their predecessors had ended."""
+        return [
+            f"pods {before.name} and {after.name} of one session were alive at once"
+            for before, after in pairwise(self.of(session_uid))
+            if before.ended is None or before.ended >= after.born
+        ]
 
     def _run(self) -> None:
         """Watch again and again from where the last watch ended."""
@@ -119,10 +125,3 @@ def _newborn(pod: Json, now: int) -> Life:
     meta, labels = pod["metadata"], pod["metadata"]["labels"]
     attempt = int(labels["agentsessions.dev/attempt"])
     return Life(meta["name"], meta["uid"], labels[_LABEL], meta["namespace"], attempt, born=now)
-
-
-def _check_one_at_a_time(lives: list[Life]) -> None:
-    """Fail if a pod was born before its predecessor ended, or if an attempt had two pods."""
-    for before, after in pairwise(lives):
-        assert before.ended is not None, f"pods {before.name} and {after.name} of one session were alive at once"
-        assert before.ended < after.born, f"pods {before.name} and {after.name} of one session were alive at once"

@@ -68,6 +68,13 @@ class Arena:
         """Return what the API server writes down about the namespace from now on."""
         return Ledger(self.audit_log, self.lab.namespace)
 
+    def model(self) -> str:
+        """Return which process the model's stand-in is: what it has seen is lost with it."""
+        pods = self.api.list(PODS, manifests.STAND_IN_NAMESPACE, labelSelector="app=model-standin")
+        (pod,) = [one for one in pods if "deletionTimestamp" not in one["metadata"]]
+        starts = [str(one["restartCount"]) for one in pod["status"]["containerStatuses"]]
+        return " ".join([str(pod["metadata"]["uid"]), *starts])
+
     def seen(self) -> dict[str, Json]:
         """Return what the model has seen, by session."""
         return all_model_seen(self.lab.terminal, self.api)

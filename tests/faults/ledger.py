@@ -7,9 +7,11 @@ from itertools import pairwise
 
 from e2e.api import Json
 from e2e.audit import AuditLog, is_ours
+from e2e.operator_pod import USER_NAME
 
 Span = tuple[str, str]
 """From, to; as in logs."""
+GATEWAY_USER = f"{USER_NAME}-gateway"
 _TIME = "stageTimestamp"
 
 
@@ -42,9 +44,9 @@ class Ledger:
 
 
 def writes(entries: Iterable[Json], session: str) -> int:
-    """Return how often the operator wrote about a session or a child of it, refused writes included."""
-    names = (_about(entry).get("name", "") for entry in entries if is_ours(entry))
-    return sum(name == session or name.startswith(f"{session}-") for name in names)
+    """Return how often operator and gateways wrote about a session, its children and events; refused writes count."""
+    names = (_about(entry).get("name", "") for entry in entries if is_ours(entry) or _is_gateway(entry))
+    return sum(name == session or name.startswith((f"{session}-", f"{session}.")) for name in names)
 
 
 def at_once(entries: Sequence[Json], session: str, dawns: Sequence[Span] = ()) -> list[str]:
@@ -64,6 +66,10 @@ def at_once(entries: Sequence[Json], session: str, dawns: Sequence[Span] = ()) -
         for (since, before), (time, name) in pairwise(lives)
         if not gone.get(before, "~") <= time and not any(since <= end and start <= time for start, end in dawns)
     ]
+
+
+def _is_gateway(entry: Json) -> bool:
+    return bool(entry["user"]["username"] == GATEWAY_USER)
 
 
 def _is_node(entry: Json) -> bool:

@@ -17,8 +17,8 @@ Act = Callable[[Story], Awaitable[None]]
 class Moment:
     """What a session has been through before, and what it does when the fault strikes.
 
-    `begins`: no session is there before; `ends`: none is there afterwards. `lasts` is within how many seconds after its
-    beginning a fault strikes: about as long as there is a pod.
+    `begins`: no session is there before; `ends`: none is there afterwards; `sleeps`: its pod is to go. `lasts` is
+    within how many seconds after its beginning a fault strikes: about as long as there is a pod.
     """
 
     name: str
@@ -26,6 +26,7 @@ class Moment:
     during: Act
     begins: bool = False
     ends: bool = False
+    sleeps: bool = False
     lasts: float = 3.0
 
     @property
@@ -93,7 +94,7 @@ MOMENTS = (
     Moment("streaming", _talked, _streams),
     Moment("tool call", _talked, _works),
     Moment("idle", _talked, _rests),
-    Moment("suspend", _talked, _suspends, lasts=1),
+    Moment("suspend", _talked, _suspends, sleeps=True, lasts=1),
     Moment("wake", _slept, _works, lasts=LONGEST),
-    Moment("delete", _talked, _deletes, ends=True, lasts=1),
+    Moment("delete", _talked, _deletes, ends=True, sleeps=True, lasts=1),
 )

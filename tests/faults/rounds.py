@@ -35,9 +35,11 @@ class Rounds:
     _cast: Cast = field(init=False)
     _doomed: set[str] = field(default_factory=set)
     _ledger: Ledger = field(init=False)
+    _model: str = field(init=False)
 
     def __post_init__(self) -> None:
         """Find who takes part, and begin to read what the API server writes down."""
+        self._model = self.arena.model()
         self._cast = Cast(partial(self.arena.story, volume=True)) if self.strike.volume else self.arena.cast
         self._ledger = self.arena.ledger()
 
@@ -97,7 +99,14 @@ class Rounds:
         seconds = ended - struck if hit else 0.0
         if seconds > self.strike.seconds:
             problems.append(f"it took {seconds:.0f} s, and {self.strike.seconds:.0f} s were stated")
+        if hit and not act.moment.sleeps:
+            problems += await self._untold(story)
         return Cell(self.strike.name, act.moment.name, hit, seconds, problems, stated=self.strike.seconds)
+
+    async def _untold(self, story: Story) -> list[str]:
+        """Return what status says of the end of a session's host, if it is not what has been done to it."""
+        told = await asyncio.to_thread(story.ended_by) if (reasons := self.strike.reasons) else ""
+        return [f"it is said to have ended by {told or 'nothing'}"] if reasons and told not in reasons else []
 
     def _concerns(self, story: Story) -> bool:
         """Return whether a shared fault hit what the session stands on: its node, or what all of them use."""
@@ -139,13 +148,15 @@ class Rounds:
 
     async def _look(self, acts: Sequence[Act], cells: Sequence[Cell]) -> None:
         """Go on with all sessions, write down what is wrong with them, and end those that are in no further round."""
-        problems = await asyncio.gather(*(_went_on(act.story) for act in acts))
+        problems = await asyncio.gather(*(_went_on(act.story, self.strike.seconds) for act in acts))
         entries = await asyncio.to_thread(self._ledger.read)
         seen = await asyncio.to_thread(self.arena.seen)
         for act, cell, found in zip(acts, cells, problems, strict=True):
             story = act.story
             cell.acknowledged, cell.cut = len(story.acknowledged), len(story.cut)
-            cell.problems += found + ([] if story.deleted else story.problems(seen)) + self._logged(entries, act, cell)
+            cell.problems += found + story.problems(seen) + self._logged(entries, act, cell)
+            cell.problems += self.arena.lab.witness.at_once(story.uid)
+        assert self.arena.model() == self._model, "the model's stand-in was started anew: what it had seen is lost"
         await self._end(acts, cells)
 
     def _logged(self, entries: Sequence[Json], act: Act, cell: Cell) -> list[str]:
@@ -171,14 +182,16 @@ async def end(cast: Cast) -> list[list[str]]:
     return [problems for problems in await asyncio.gather(*map(_ended, cast.all())) if problems]
 
 
-async def _went_on(story: Story) -> list[str]:
-    """Go on with a session, and return why not if that cannot be done."""
+async def _went_on(story: Story, stated: float) -> list[str]:
+    """Go on with a session, and return why not if that cannot be done, or not in the stated time (seconds)."""
+    began = time.monotonic()
     try:
         if not story.deleted:
             await story.say({"text": "ok"})
     except Exception as error:
         return [f"afterwards: {_told(error)}"]
-    return []
+    took = time.monotonic() - began
+    return [f"afterwards it took {took:.0f} s, and {stated:.0f} s were stated"] if took > stated else []
 
 
 async def _ended(story: Story) -> list[str]:

@@ -70,6 +70,11 @@ class Story:
         states = [one["state"] for one in self._pod_body().get("status", {}).get("containerStatuses", [])]
         return any("running" in state for state in states)
 
+    def ended_by(self) -> str:
+        """Return why its host ended last, by its status; nothing if it never did."""
+        found = self.stage.lab.api.get(SESSIONS, self.stage.lab.namespace, self.name)
+        return str((found or {}).get("status", {}).get("lastTermination", {}).get("reason", ""))
+
     def suspend(self) -> None:
         """Put it to sleep, and let it take messages again."""
         self._patch(True)
@@ -122,10 +127,12 @@ class Story:
             return [f"a blank conversation: {len(self.acknowledged)} acknowledged turns are not in it"]
         lost = [one for one in self.acknowledged if one not in history]
         # Also one whose first run was lost with its pod, and is in no history.
+        strange = begun.keys() - {*self.acknowledged, *self.cut}
         twice = [one for one in (*self.acknowledged, *self.cut) if begun[one] > 1 or history.count(one) > 1]
         order = [one for one in history if one in self.acknowledged]
         out = [f"{len(lost)} acknowledged turns lost"] if lost else []
         out += [f"{len(twice)} turns run twice"] if twice else []
+        out += [f"{len(strange)} turns that nobody asked for"] if strange else []
         return out + (["turns out of order"] if not lost and not twice and order != self.acknowledged else [])
 
     def _pod_body(self) -> Json:

@@ -24,6 +24,10 @@ DARK_SECONDS = 10
 """How long a node is without power, or its kubelet does not run."""
 
 
+_OUTSIDE = frozenset({"Evicted", "PodStopped", "HostLost"})
+_KILLED, _CLI, _DISK = frozenset({"HostCrashed"}), frozenset({"CLIFailed"}), frozenset({"EphemeralStorageExceeded"})
+
+
 @dataclass(frozen=True)
 class Strike:
     """A fault: of one session's own pod, or of something that all sessions share. `around`: what it needs to be made.
@@ -31,6 +35,7 @@ class Strike:
     `local`: only where nodes are processes of this machine. `node`: it hits who is on that node. `cuts`: it may cut a
     turn; where it may not, each turn has to come to its end. `reach`: whether there is something of a session's own to
     strike at. `seconds`: the longest time until a session has done what it was at. `volume`: sessions have one.
+    `reasons`: by one of them `lastTermination` tells afterwards how the session's host ended, where it is known.
     """
 
     name: str
@@ -44,6 +49,7 @@ class Strike:
     reach: Callable[[Story], object] = Story.pod
     seconds: float = CONVERGED_SECONDS
     volume: bool = False
+    reasons: frozenset[str] = frozenset()
 
 
 def _pod_deleted(arena: Arena, story: Story) -> bool:
@@ -132,8 +138,11 @@ def _node_lost_power(arena: Arena) -> None:
 
 
 def _kubelet_stopped(arena: Arena) -> None:
-    """The kubelet of a node ends and is started again; the pods run on meanwhile."""
-    local(arena).restart_component(f"{arena.doomed()}-kubelet")
+    """The kubelet of a node ends, and is started again after a while; the pods run on meanwhile."""
+    provider, node = local(arena), arena.doomed()
+    provider.stop_component(f"{node}-kubelet")
+    time.sleep(DARK_SECONDS)
+    provider.start_node(node)
 
 
 def _volumes_full(arena: Arena) -> None:
@@ -163,11 +172,11 @@ def _tainted(arena: Arena) -> None:
 
 
 STRIKES = (
-    Strike("pod deleted without grace", "pod-deleted", own=_pod_deleted),
-    Strike("pod evicted", "pod-evicted", own=_pod_evicted),
-    Strike("session host killed", "host-killed", own=_host_killed, reach=Story.runs),
-    Strike("CLI killed", "cli-killed", own=_cli_killed, reach=Story.runs),
-    Strike("disk filled", "disk-filled", own=_disk_filled, reach=Story.runs),
+    Strike("pod deleted without grace", "pod-deleted", own=_pod_deleted, reasons=_OUTSIDE),
+    Strike("pod evicted", "pod-evicted", own=_pod_evicted, reasons=_OUTSIDE),
+    Strike("session host killed", "host-killed", own=_host_killed, reach=Story.runs, reasons=_KILLED),
+    Strike("CLI killed", "cli-killed", own=_cli_killed, reach=Story.runs, reasons=_CLI),
+    Strike("disk filled", "disk-filled", own=_disk_filled, reach=Story.runs, reasons=_DISK),
     Strike("store killed", "store-killed", shared=_store_killed, cuts=False),
     Strike("operator killed", "operator-killed", shared=_operator_killed, cuts=False),
     Strike("Envoy of a gateway killed", "envoy-killed", shared=_envoy_killed, cuts=False),
@@ -183,7 +192,7 @@ STRIKES = (
     ),
     Strike("node drained", "node-drained", shared=_drained, node=True),
     Strike("node tainted NoExecute", "node-tainted", shared=_tainted, node=True),
-    Strike("kubelet killed", "kubelet-killed", shared=_kubelet_stopped, local=True, node=True, cuts=False),
+    Strike("kubelet stopped", "kubelet-stopped", shared=_kubelet_stopped, local=True, node=True, cuts=False),
     Strike("node without power for a while", "power-cut", shared=_node_lost_power, local=True, node=True),
     Strike("node cut off for a while", "cut-off", shared=control.node_cut_off, local=True),
     Strike("API server killed", "apiserver-killed", shared=control.api_server_killed, local=True, cuts=False),

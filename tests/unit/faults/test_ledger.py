@@ -8,7 +8,7 @@ import pytest
 from e2e.api import Json
 from e2e.audit import AuditLog
 from e2e.operator_pod import USER_NAME
-from faults.ledger import Ledger, at_once, writes
+from faults.ledger import GATEWAY_USER, Ledger, at_once, writes
 
 KUBELET = "system:node:node0"
 
@@ -104,3 +104,13 @@ def test_a_log_is_read_on_from_where_the_last_reading_ended(tmp_path: Path) -> N
 def test_where_there_is_no_log_nothing_is_known() -> None:
     ledger = Ledger(None, "e2e")
     assert (ledger.known, ledger.read()) == (False, [])
+
+
+def test_events_and_what_a_gateway_writes_are_writes_about_a_session() -> None:
+    log = [
+        entry(1, USER_NAME, "create", "one.0a1b2c3d", "events"),
+        entry(2, GATEWAY_USER, "patch", "one", "agentsessions"),
+        entry(3, "somebody", "patch", "one", "agentsessions"),
+        entry(4, USER_NAME, "create", "oneself.0a1b2c3d", "events"),
+    ]
+    assert writes(log, "one") == 2

@@ -24,6 +24,10 @@ class Nobody:
     def ledger(self) -> None:
         """Return nothing: nothing is read in these tests."""
 
+    def model(self) -> str:
+        """Return one process."""
+        return "one"
+
 
 def during(seconds: float, error: str = "") -> During:
     async def runs(story: Story) -> None:

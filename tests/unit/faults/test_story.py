@@ -29,11 +29,15 @@ def wrong(acknowledged: list[str], prompts: list[str], cut: list[str] | None = N
     ],
 )
 def test_what_is_wrong_is_told_by_its_name(acknowledged: list[str], prompts: list[str], problems: list[str]) -> None:
-    assert wrong(acknowledged, prompts) == problems
+    assert wrong(acknowledged, prompts, cut=["x"]) == problems
 
 
 def test_a_turn_that_was_cut_and_begun_again_was_run_twice() -> None:
     assert wrong(["a"], ["a"], cut=["c"], c=2) == ["1 turns run twice"]
+
+
+def test_a_turn_that_nobody_asked_for_is_wrong() -> None:
+    assert wrong(["a"], ["a", "s"]) == ["1 turns that nobody asked for"]
 
 
 def test_a_session_of_which_the_model_has_seen_nothing_is_blank() -> None:
