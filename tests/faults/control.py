@@ -4,13 +4,14 @@ import signal
 import time
 
 from cluster.local.provider import LocalProvider
+from e2e import wires
 from e2e.api import LEASES
 from e2e.killing import kill_process, process_of
 from e2e.leadership import holder, leader
 from e2e.operator_pod import NAMESPACE, RELEASE
 from e2e.sizes import THOROUGH
 from e2e.waiting import eventually, wait_for
-from faults import clocks, errors, wires
+from faults import clocks, errors
 from faults.arena import Arena
 
 CUT_SECONDS = 15

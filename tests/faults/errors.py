@@ -17,7 +17,7 @@ import yaml
 
 from cluster.commands import succeeds
 from cluster.local import settings
-from faults.wires import network_of, rules
+from e2e.wires import network_of, rules
 
 Json = dict[str, Any]
 PORT = 15443

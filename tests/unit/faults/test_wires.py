@@ -1,6 +1,6 @@
 """Which of a pod's connections are watches."""
 
-from faults.wires import watches
+from e2e.wires import watches
 
 SEEN = """\
 0      0      10.245.1.83:56228    10.97.0.1:443
