@@ -11,6 +11,7 @@ from e2e import manifests
 from e2e.api import BUDGETS, PODS, ApiError, Json
 from e2e.gateway import said
 from e2e.killing import evict
+from e2e.sizes import THOROUGH
 from e2e.sleepers import pods_of, slept, told, until_durable
 from e2e.stage import Stage
 from e2e.stores import redis_store
@@ -98,6 +99,26 @@ async def test_a_host_that_runs_out_of_memory_is_told_and_the_conversation_goes_
     assert after["status"]["sessionId"] == before["status"]["sessionId"]
     assert after["status"]["host"]["podUID"] == before["status"]["host"]["podUID"]
     assert len(stage.lab.model_heard(after)) == 2, "the conversation was whole"
+
+
+@pytest.mark.skipif(
+    not THOROUGH, reason="a host is given a minute to answer, and another to end: `make test-thorough` does"
+)
+@pytest.mark.timeout(400)
+@pytest.mark.requirement("K02")
+async def test_a_host_that_does_not_answer_is_told_and_started_again_in_its_pod(stage: Stage) -> None:
+    before = (await awake(stage, "silent", terminationGracePeriodSeconds=5))["silent"]["status"]["host"]
+    await asyncio.to_thread(stage.lab.execute, before["pod"], "pkill", "-STOP", "-f", "[a]gentrunner serve")
+    found = await asyncio.to_thread(
+        stage.lab.until, "silent", lambda s: s["status"].get("restarts", 0) >= 1, "the end of its container", 240
+    )
+    last = found["status"]["lastTermination"]
+    assert (last["reason"], last["inPlace"], last["pod"]) == ("ProbeFailed", True, before["pod"])
+    assert last["node"] == before["node"]
+    assert last["finishedAt"]
+    await asyncio.to_thread(stage.running, "silent")
+    assert said(await stage.client("silent").say_text(told(1))) == ["answer 1"]
+    assert len(stage.lab.model_heard(found)) == 2, "the conversation was whole"
 
 
 @pytest.mark.timeout(300)

@@ -1,6 +1,7 @@
 """Other agent images: rolled out to pools and sessions, between turns, and taken back when they do not work."""
 
 import asyncio
+from functools import partial
 
 import pytest
 
@@ -10,6 +11,7 @@ from e2e.gateway import said
 from e2e.sleepers import slept, told
 from e2e.stage import Stage
 from e2e.stores import redis_store
+from e2e.waiting import eventually
 
 NOWHERE = "registry.invalid/agent:none"
 """An image that no node can pull, and knows so at once."""
@@ -42,7 +44,7 @@ async def test_a_pool_whose_new_image_cannot_be_pulled_is_taken_back_and_its_ses
     for name in names:
         assert said(await stage.client(name).say_text(f"first {manifests.prompt(manifests.say('one'))}")) == ["one"]
     good = stage.until_pool("chat", lambda p: "currentRevision" in p["status"].get("rollout", {}), "what is good")
-    old = {pod["metadata"]["uid"] for pod in stage.hosts()}
+    old = uids(stage)
     lab.api.patch(TEMPLATES, lab.namespace, "hosts", {"spec": {"image": NOWHERE}})
     pool = await asyncio.to_thread(stage.until_pool, "chat", is_back, "its former image")
     rollout = pool["status"]["rollout"]
@@ -50,7 +52,7 @@ async def test_a_pool_whose_new_image_cannot_be_pulled_is_taken_back_and_its_ses
     assert rollout["failedRevision"] == rollout["targetRevision"] != rollout["currentRevision"]
     assert NOWHERE in rollout["message"]
     assert says(pool, "Stalled") == ("True", "RolledBack")
-    assert len(old & {pod["metadata"]["uid"] for pod in stage.hosts()}) == 1, "the other host was never touched"
+    assert len(old & uids(stage)) == 1, "the other host was never touched"
     assert lab.event("chat", "RolledBack")["regarding"]["kind"] == "AgentPool"
     for name in names:
         assert said(await stage.client(name).say_text(f"then {manifests.prompt(manifests.say('two'))}")) == ["two"]
@@ -58,6 +60,33 @@ async def test_a_pool_whose_new_image_cannot_be_pulled_is_taken_back_and_its_ses
     assert {len(lab.model_heard(session)) for session in found.values()} == {2}
     lab.api.patch(POOLS, lab.namespace, "chat", {"spec": {"rollout": {"paused": True}}})
     await asyncio.to_thread(stage.until_pool, "chat", lambda p: says(p, "Progressing")[1] == "RolloutPaused", "a pause")
+    await keeps_its_hosts_until_it_goes_on(stage)
+
+
+async def keeps_its_hosts_until_it_goes_on(stage: Stage) -> None:
+    """See that a change which is good waits while the pool's rollout is paused, and no longer."""
+    api, namespace, held = stage.lab.api, stage.lab.namespace, uids(stage)
+    change = {"image": None, "terminationGracePeriodSeconds": 20}
+    before = api.get(POOLS, namespace, "chat")
+    assert before is not None
+    is_seen = partial(aims_at_another, before["status"]["rollout"]["targetRevision"])
+    api.patch(TEMPLATES, namespace, "hosts", {"spec": change})
+    await asyncio.to_thread(stage.until_pool, "chat", is_seen, "a pause before the other settings")
+    await asyncio.sleep(5)  # in which a rollout that is not paused has ended a host
+    assert uids(stage) == held
+    api.patch(POOLS, namespace, "chat", {"spec": {"rollout": {"paused": None}}})
+    await asyncio.to_thread(eventually, lambda: uids(stage), lambda now: len(now) == 2 and not now & held, "new hosts")
+    await asyncio.to_thread(stage.until_pool, "chat", lambda p: says(p, "Ready")[0] == "True", "readiness")
+
+
+def uids(stage: Stage) -> set[str]:
+    """Return the hosts of the pool."""
+    return {str(pod["metadata"]["uid"]) for pod in stage.hosts()}
+
+
+def aims_at_another(revision: str, pool: Json) -> bool:
+    """Return whether a pool is to have other settings than these, once its rollout goes on."""
+    return pool["status"]["rollout"]["targetRevision"] != revision and says(pool, "Progressing")[1] == "RolloutPaused"
 
 
 async def awake_with_a_past(stage: Stage, name: str, **spec: object) -> Json:
