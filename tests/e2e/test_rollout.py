@@ -66,7 +66,7 @@ async def test_a_pool_whose_new_image_cannot_be_pulled_is_taken_back_and_its_ses
 async def keeps_its_hosts_until_it_goes_on(stage: Stage) -> None:
     """See that a change which is good waits while the pool's rollout is paused, and no longer."""
     api, namespace, held = stage.lab.api, stage.lab.namespace, uids(stage)
-    change = {"image": None, "terminationGracePeriodSeconds": 20}
+    change = {"image": None, "resources": {"cpu": "900m"}}
     before = api.get(POOLS, namespace, "chat")
     assert before is not None
     is_seen = partial(aims_at_another, before["status"]["rollout"]["targetRevision"])
