@@ -62,7 +62,7 @@ def faults() -> list[Strike]:
 def next_round(strike: Strike, chance: random.Random, cells: Sequence[Cell], number: int) -> list[Moment]:
     """Return the moments of the next round, each as often as there are sessions in it; none when it is over."""
     # Where pods are lost, many sessions start again at a time.
-    copies = max(1, COPIES // 2) if strike.node or strike.own else COPIES
+    copies = max(1, COPIES // 2) if strike.node or strike.cuts else COPIES
     if HITS:
         return Goal(HITS, copies, page.hits(Path(PAGE), strike.name) if PAGE else {}).moments(cells)
     return [one for one in drawn(CHOICE, chance) for _ in range(copies)] if number < ROUNDS else []
