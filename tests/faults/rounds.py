@@ -21,6 +21,8 @@ from faults.strikes import Strike
 TOGETHER, LONG = 3, 8
 """Rounds that a session is in: with each loss of its host, kubelet and operator wait longer before the next; and those
 it is in where no fault ends its host."""
+TOLD_SECONDS = 60
+"""Within which status says how a session's host has ended, once it goes on."""
 MOST_WRITES = 40
 """What the operator may write to the API about one session in one round: its pods, its Secrets, its status."""
 
@@ -99,14 +101,19 @@ class Rounds:
         seconds = ended - struck if hit else 0.0
         if seconds > self.strike.seconds:
             problems.append(f"it took {seconds:.0f} s, and {self.strike.seconds:.0f} s were stated")
-        if hit and not act.moment.sleeps:
-            problems += await self._untold(story)
         return Cell(self.strike.name, act.moment.name, hit, seconds, problems, stated=self.strike.seconds)
 
-    async def _untold(self, story: Story) -> list[str]:
-        """Return what status says of the end of a session's host, if it is not what has been done to it."""
-        told = await asyncio.to_thread(story.ended_by) if (reasons := self.strike.reasons) else ""
-        return [f"it is said to have ended by {told or 'nothing'}"] if reasons and told not in reasons else []
+    async def _untold(self, act: Act, cell: Cell) -> list[str]:
+        """Return what status says of the end of a session's host, if it is not what has been done to it.
+
+        A kubelet takes its time to evict a pod.
+        """
+        if not cell.hit or act.moment.sleeps or not (reasons := self.strike.reasons):
+            return []
+        until = time.monotonic() + TOLD_SECONDS
+        while (told := await asyncio.to_thread(act.story.ended_by)) not in reasons and time.monotonic() < until:  # noqa: ASYNC110
+            await asyncio.sleep(1)
+        return [] if told in reasons else [f"it is said to have ended by {told or 'nothing'}"]
 
     def _concerns(self, story: Story) -> bool:
         """Return whether a shared fault hit what the session stands on: its node, or what all of them use."""
@@ -149,12 +156,13 @@ class Rounds:
     async def _look(self, acts: Sequence[Act], cells: Sequence[Cell]) -> None:
         """Go on with all sessions, write down what is wrong with them, and end those that are in no further round."""
         problems = await asyncio.gather(*(_went_on(act.story, self.strike.seconds) for act in acts))
+        untold = await asyncio.gather(*(self._untold(act, cell) for act, cell in zip(acts, cells, strict=True)))
         entries = await asyncio.to_thread(self._ledger.read)
         seen = await asyncio.to_thread(self.arena.seen)
-        for act, cell, found in zip(acts, cells, problems, strict=True):
+        for act, cell, found, missing in zip(acts, cells, problems, untold, strict=True):
             story = act.story
             cell.acknowledged, cell.cut = len(story.acknowledged), len(story.cut)
-            cell.problems += found + story.problems(seen) + self._logged(entries, act, cell)
+            cell.problems += found + missing + story.problems(seen) + self._logged(entries, act, cell)
             cell.problems += self.arena.lab.witness.at_once(story.uid)
         assert self.arena.model() == self._model, "the model's stand-in was started anew: what it had seen is lost"
         await self._end(acts, cells)
