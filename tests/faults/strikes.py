@@ -25,7 +25,7 @@ DARK_SECONDS = 10
 
 
 _OUTSIDE = frozenset({"Evicted", "PodStopped", "HostLost"})
-_KILLED, _CLI, _DISK = frozenset({"HostCrashed"}), frozenset({"CLIFailed"}), frozenset({"EphemeralStorageExceeded"})
+_KILLED, _CLI = frozenset({"HostCrashed"}), frozenset({"CLIFailed"})
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ STRIKES = (
     Strike("pod evicted", "pod-evicted", own=_pod_evicted, reasons=_OUTSIDE),
     Strike("session host killed", "host-killed", own=_host_killed, reach=Story.runs, reasons=_KILLED),
     Strike("CLI killed", "cli-killed", own=_cli_killed, reach=Story.runs, reasons=_CLI),
-    Strike("disk filled", "disk-filled", own=_disk_filled, reach=Story.runs, reasons=_DISK),
+    Strike("disk filled", "disk-filled", own=_disk_filled, reach=Story.runs),
     Strike("store killed", "store-killed", shared=_store_killed, cuts=False),
     Strike("operator killed", "operator-killed", shared=_operator_killed, cuts=False),
     Strike("Envoy of a gateway killed", "envoy-killed", shared=_envoy_killed, cuts=False),
