@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from agentsessions.api.conditions import LIMITED, WOKEN_IN_VAIN, Reason, State
 from agentsessions.api.config import OperatorConfig
-from agentsessions.api.host import HostSession
+from agentsessions.api.host import HostSession, SessionFault
 from agentsessions.api.pool import AgentPool
 from agentsessions.api.status import AgentSessionStatus
 from agentsessions.policies import retention
@@ -155,10 +155,10 @@ def tired(around: Around, step: Step, settings: Settings, pod: HostFacts, now: d
     news, suspended = around.news, bool(around.session.spec.suspended)
     if news is None or not around.heard:
         return step
-    if news.fault is not None and _could_not(news):
-        step = _kept_awake(around, step, f"The session stays awake: {news.fault.message}", news, now)
-        if now - news.fault.time < _AGAIN:
-            return step
+    if (fault := _could_not(news)) is not None:
+        step = _kept_awake(around, step, fault, now)
+    if could_not_just_now(news, now):
+        return step
     if suspended:
         return Step(step.status, step.notices, LOOK_AGAIN, put_away=PutAway(pod, patient=True))
     if news.idle_since is None:
@@ -187,27 +187,27 @@ def fallen_asleep(
 
 def could_not_just_now(news: HostSession, now: datetime) -> bool:
     """Return whether the host tried to put the session away a moment ago, and could not."""
-    return news.fault is not None and _could_not(news) and now - news.fault.time < _AGAIN
+    fault = _could_not(news)
+    return fault is not None and now - fault.time < _AGAIN
 
 
-def _could_not(news: HostSession) -> bool:
-    """Return whether the host tried to put the session away, and could not."""
-    return news.fault is not None and news.fault.reason in (Reason.ARCHIVE_FAILED, Reason.STORE_BEHIND)
+def _could_not(news: HostSession) -> SessionFault | None:
+    """Return why the host could not put the session away, if it tried."""
+    fault = news.fault
+    return fault if fault is not None and fault.reason in (Reason.ARCHIVE_FAILED, Reason.STORE_BEHIND) else None
 
 
-def _kept_awake(around: Around, step: Step, text: str, news: HostSession, now: datetime) -> Step:
+def _kept_awake(around: Around, step: Step, fault: SessionFault, now: datetime) -> Step:
     """Say why a session that should sleep cannot, and try again after a while; an event tells of it when it is new."""
     known, ready = around.session.status.condition("Ready"), step.status.condition("Ready")
-    state, why = State.RUNNING, str(Reason.RUNNING)
+    state, why, text = State.RUNNING, str(Reason.RUNNING), f"The session stays awake: {fault.message}"
     if ready is not None and ready.reason in LIMITED:  # at its bound it takes no message, awake or not
         state, why, text = State.BLOCKED, ready.reason, f"{ready.message} {text}"
     status = set_state(around, state, why, text, now, onto=step.status)
-    reason = news.fault.reason if news.fault else Reason.STORE_BEHIND
     new = known is None or known.message != text
-    notices = (Notice("Warning", reason, "Suspend", text),) if new else ()
+    notices = (Notice("Warning", fault.reason, "Suspend", text),) if new else ()
     # As the pause is measured, from when the host said so: a look that comes a moment too early would cost another one.
-    again = news.fault.time + _AGAIN - now if news.fault else _AGAIN
-    return Step(status, (*step.notices, *notices), max(again, _SOONEST))
+    return Step(status, (*step.notices, *notices), max(fault.time + _AGAIN - now, _SOONEST))
 
 
 def _resting(around: Around, status: AgentSessionStatus, now: datetime, config: OperatorConfig) -> AgentSessionStatus:
