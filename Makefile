@@ -122,7 +122,7 @@ FAULTS_FILE ?= build/faults.jsonl
 FAULTS_ARGS ?=
 
 .PHONY: test-faults
-test-faults: setup ## Run the fault matrix, each fault at least 20 times in each moment (hours); writes the table of docs/reliability.md
+test-faults: setup ## Run the fault matrix until each fault has hit each moment 20 times, where it can (hours); writes the table of docs/reliability.md
 	@test -n "$(FAULTS_ARGS)" || rm -f $(FAULTS_FILE)
 	@AGENTSESSIONS_THOROUGH=1 AGENTSESSIONS_FAULTS_HITS=20 AGENTSESSIONS_FAULTS_FILE=$(FAULTS_FILE) \
 	AGENTSESSIONS_FAULTS_PAGE=$(if $(FAULTS_ARGS),docs/reliability.md) $(RUN) -m pytest tests/faults $(PYTEST_ARGS); \

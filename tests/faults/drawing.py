@@ -34,12 +34,9 @@ class Goal:
         A moment is given up where half as many tries again have not been enough: there may be nothing to hit.
         """
         hits, tries = _counted(cell for cell in cells if cell.hit), _counted(cells)
-        lacking = {one: self.hits - self.before.get(one.name, 0) - hits[one.name] for one in MOMENTS}
-        left = {one: min(lacking[one], self._most(one) - tries[one.name]) for one in MOMENTS}
-        return [one for one in MOMENTS for _ in range(min(left[one], self.copies))]
-
-    def _most(self, moment: Moment) -> int:
-        return (self.hits - self.before.get(moment.name, 0)) * 3 // 2
+        wanted = {one.name: self.hits - self.before.get(one.name, 0) for one in MOMENTS}
+        left = {name: min(lacking - hits[name], lacking * 3 // 2 - tries[name]) for name, lacking in wanted.items()}
+        return [one for one in MOMENTS for _ in range(min(left[one.name], self.copies))]
 
 
 def _counted(cells: Iterable[Cell]) -> Counter[str]:

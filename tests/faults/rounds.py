@@ -9,6 +9,7 @@ from functools import partial
 from itertools import pairwise
 
 from e2e.api import Json
+from e2e.waiting import WaitFailed, eventually
 from faults import ledger
 from faults.arena import Arena
 from faults.cast import Act, Cast
@@ -24,7 +25,7 @@ it is in where no fault ends its host."""
 TOLD_SECONDS = 60
 """Within which status says how a session's host has ended, once it goes on."""
 MOST_WRITES = 40
-"""What the operator may write to the API about one session in one round: its pods, its Secrets, its status."""
+"""What operator and gateways may write about one session in a round: its pods, its Secrets, its status, its events."""
 
 
 @dataclass
@@ -110,10 +111,11 @@ class Rounds:
         """
         if not cell.hit or act.moment.sleeps or not (reasons := self.strike.reasons):
             return []
-        until = time.monotonic() + TOLD_SECONDS
-        while (told := await asyncio.to_thread(act.story.ended_by)) not in reasons and time.monotonic() < until:  # noqa: ASYNC110
-            await asyncio.sleep(1)
-        return [] if told in reasons else [f"it is said to have ended by {told or 'nothing'}"]
+        try:
+            await asyncio.to_thread(eventually, act.story.ended_by, reasons.__contains__, "its last end", TOLD_SECONDS)
+        except WaitFailed as error:
+            return [_told(error)]
+        return []
 
     def _concerns(self, story: Story) -> bool:
         """Return whether a shared fault hit what the session stands on: its node, or what all of them use."""

@@ -62,8 +62,7 @@ class Story:
 
     def pod(self) -> str:
         """Return its pod, or nothing while it has none."""
-        found = self.stage.lab.api.get(SESSIONS, self.stage.lab.namespace, self.name)
-        return str((found or {}).get("status", {}).get("host", {}).get("pod", ""))
+        return str(self._status().get("host", {}).get("pod", ""))
 
     def runs(self) -> bool:
         """Return whether its pod is there and its container runs: whether there is something to strike at."""
@@ -72,8 +71,7 @@ class Story:
 
     def ended_by(self) -> str:
         """Return why its host ended last, by its status; nothing if it never did."""
-        found = self.stage.lab.api.get(SESSIONS, self.stage.lab.namespace, self.name)
-        return str((found or {}).get("status", {}).get("lastTermination", {}).get("reason", ""))
+        return str(self._status().get("lastTermination", {}).get("reason", ""))
 
     def suspend(self) -> None:
         """Put it to sleep, and let it take messages again."""
@@ -134,6 +132,11 @@ class Story:
         out += [f"{len(twice)} turns run twice"] if twice else []
         out += [f"{len(strange)} turns that nobody asked for"] if strange else []
         return out + (["turns out of order"] if not lost and not twice and order != self.acknowledged else [])
+
+    def _status(self) -> Json:
+        """Return its status; empty while there is none."""
+        found: Json = self.stage.lab.api.get(SESSIONS, self.stage.lab.namespace, self.name) or {}
+        return found.get("status") or {}
 
     def _pod_body(self) -> Json:
         """Return its pod as the API server has it; empty while it has none."""

@@ -15,6 +15,7 @@ import random
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, nullcontext
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -59,13 +60,17 @@ def faults() -> list[Strike]:
     return [one for one in STRIKES if one.slug in some]
 
 
-def next_round(strike: Strike, chance: random.Random, cells: Sequence[Cell], number: int) -> list[Moment]:
-    """Return the moments of the next round, each as often as there are sessions in it; none when it is over."""
+def schedule(strike: Strike, chance: random.Random, cells: Sequence[Cell]) -> Iterator[list[Moment]]:
+    """Yield the moments of each round, each as often as there are sessions in it; `cells`: what they came to so far."""
     # Where pods are lost, many sessions start again at a time.
     copies = max(1, COPIES // 2) if strike.node or strike.cuts else COPIES
-    if HITS:
-        return Goal(HITS, copies, page.hits(Path(PAGE), strike.name) if PAGE else {}).moments(cells)
-    return [one for one in drawn(CHOICE, chance) for _ in range(copies)] if number < ROUNDS else []
+    if not HITS:
+        for _ in range(ROUNDS):
+            yield [one for one in drawn(CHOICE, chance) for _ in range(copies)]
+        return
+    goal = Goal(HITS, copies, page.hits(Path(PAGE), strike.name) if PAGE else {})
+    while moments := goal.moments(cells):
+        yield moments
 
 
 @pytest.fixture(scope="module")
@@ -87,16 +92,15 @@ async def test_what_was_acknowledged_is_there_once_and_all_goes_on(arena: Arena,
     if strike.local and arena.provider.name != "local":
         pytest.skip("this fault is made by ending processes of the local cluster's nodes")
     chance, cells = random.Random(f"{SEED} {strike.name}"), list[Cell]()
-    moments, number = next_round(strike, chance, cells, 0), 0
-    if not moments:
+    planned = schedule(strike, chance, cells)
+    first = next(planned, None)
+    if first is None:
         pytest.skip("each moment has been hit often enough")
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(AT_ONCE))
     with strike.around(arena) if strike.around else nullcontext():
         rounds = Rounds(arena, strike, chance)
-        while moments:
+        for moments in chain([first], planned):
             cells += _kept(await rounds.play(moments))
-            number += 1
-            moments = next_round(strike, chance, cells, number)
         cells += _kept(await rounds.close())
     print(table.rendered(table.tallied(cells), [one.name for one in MOMENTS]))
     assert [(cell.moment, cell.problems) for cell in cells if cell.problems] == []

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from faults import record, table
 from faults.__main__ import main
 from faults.moments import MOMENTS
-from faults.page import BEGIN, END, hits, written
+from faults.page import BEGIN, END, hits, read, written
 from faults.record import Cell
 from faults.strikes import STRIKES
 from faults.table import Entry, Row, Table
@@ -115,8 +115,7 @@ def test_what_is_no_entry_of_the_table_is_not_taken_for_one() -> None:
 
 
 def test_the_table_of_the_documentation_is_read_and_has_all_faults() -> None:
-    page = (Path(__file__).parents[3] / "docs" / "reliability.md").read_text()
-    found = table.read(page[page.index(BEGIN) : page.index(END)])
+    found = read((Path(__file__).parents[3] / "docs" / "reliability.md").read_text())
     assert found.keys() == {one.name for one in STRIKES}
 
 
