@@ -39,7 +39,10 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class PodFacts:
-    """One pod, as far as decisions need it. `gone_by`: when the grace period of its deletion is over."""
+    """One pod, as far as decisions need it.
+
+    `gone_by`: when the grace period of its deletion is over; `grace`: how long that is, or would be.
+    """
 
     name: str
     uid: str
@@ -64,6 +67,7 @@ class PodFacts:
     disrupted: str = ""
     restarted: bool = False
     disruption: str = ""
+    grace: int = 30
 
     @property
     def is_terminal(self) -> bool:
@@ -114,6 +118,7 @@ def pod_facts(pod: Json) -> PodFacts:
         unschedulable=_condition(status, "PodScheduled", "False", "Unschedulable"),
         disrupted=_condition(status, "DisruptionTarget", "True", ""),
         disruption=meta.get("labels", {}).get(LABEL_DISRUPTION, ""),
+        grace=meta.get("deletionGracePeriodSeconds", pod.get("spec", {}).get("terminationGracePeriodSeconds", 30)),
         restarted=any(one.get("restartCount") for one in status.get("containerStatuses", [])),
     )
 

@@ -46,7 +46,7 @@ def overdue(seen: Observed, pod: PodFacts | None, now: datetime) -> Plan:
     text = "The session was stopped: it ran longer than `limits.activeDeadlineSeconds`."
     verdict = Verdict(False, Reason.DEADLINE_EXCEEDED, text)
     plan = _finished_badly(seen, seen.session.status, verdict, text, now)
-    return plan.then(DeletePod(pod, seen.namespace)) if pod is not None else plan
+    return plan.then(DeletePod(pod, seen.namespace, soon=True)) if pod is not None else plan
 
 
 def not_started(seen: Observed, pod: PodFacts, text: str, now: datetime) -> Plan:
@@ -60,7 +60,8 @@ def tidy(seen: Observed, now: datetime) -> Plan:
     """The session is finished: let go of its pods, and of itself when its time to live is over."""
     session = seen.session
     keep = session.spec.pod_retention_policy == "Retain"
-    doomed: list[Action] = [DeletePod(pod, seen.namespace) for pod in seen.own_pods if not pod.deleting and not keep]
+    left_over = [] if keep else [pod for pod in seen.own_pods if not pod.deleting]
+    doomed: list[Action] = [DeletePod(pod, seen.namespace, soon=True) for pod in left_over]
     if session.status.completion_time is None:
         raise ValueError("the session is not finished")
     left = retention.time_to_live(session.spec, session.status.completion_time, now)

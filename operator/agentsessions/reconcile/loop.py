@@ -18,6 +18,7 @@ from agentsessions.policies.startup import Diagnosis, refusal
 from agentsessions.reconcile import starting
 from agentsessions.reconcile.admission import Admission
 from agentsessions.reconcile.apply import Applied, apply
+from agentsessions.reconcile.hastening import hasten, is_going
 from agentsessions.reconcile.longrunning.driver import LongRunning
 from agentsessions.reconcile.model import Notice, Observed, Plan, StartPod
 from agentsessions.reconcile.observe import DeletedPods, UnreadableSession, find, observe
@@ -64,6 +65,7 @@ class Reconciler:
         if session is None:
             self.admission.drop(key)
             self.refusals.forget(key)
+            await hasten(key, self.kube)
             return None
         rest = await self._carried_out(session, now)
         changed = rest.status != session.status
@@ -82,6 +84,8 @@ class Reconciler:
         """Do what is to be done about the session, by its pattern; return what is left: status, events, next look."""
         if session.lasts:
             return await self.lasting.plan(session, now) if self.lasting is not None else Plan(session.status)
+        if is_going(session):
+            await hasten(session.key, self.kube, session.metadata.uid)
         seen = await observe(session, self.kube, self.deleted, now)
         plan = make_plan(seen, now, self.config)
         if plan.need is not None and (queue := self.admission.turn(session, plan.need, now)) is not None:
