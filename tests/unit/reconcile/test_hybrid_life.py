@@ -164,6 +164,22 @@ def test_what_cannot_be_stored_stays_awake_and_says_so(reason: str, text: str) -
     assert on.says() == ("True", "Asleep")
 
 
+def test_what_could_not_be_stored_is_tried_again_after_one_pause() -> None:
+    """A pass goes by whole seconds, and the host's word does not: at the sixtieth it may be a moment too early."""
+    on = awake()
+    on.idle(TIMEOUT)
+    on.look()
+    said = on.world.now + timedelta(seconds=0.4)
+    on.tell(fault={"reason": "StoreBehind", "message": "not whole", "time": said})
+    on.settle()
+    on.hosts.asked.clear()
+    while not on.hosts.asked:
+        assert on.requeue is not None
+        on.idle(on.requeue.total_seconds())
+        on.look()
+    assert on.world.now - said < timedelta(seconds=62)
+
+
 @pytest.mark.requirement("H03")
 def test_suspended_by_hand_it_ends_its_turn_first_and_takes_no_request_until_that_is_undone() -> None:
     on = awake()

@@ -29,6 +29,7 @@ from agentsessions.reconcile.model import DeleteSession, Notice
 IDLE_SECONDS = 900
 _AGAIN = timedelta(seconds=60)
 """How long a session that could not be put away is left alone before the next try."""
+_SOONEST = timedelta(seconds=1)
 AGAIN_BY_MESSAGE = "It holds no pod meanwhile; the next message tries again, from `status.retryTime` on if that is set."
 _FIRST_PAUSE = timedelta(seconds=10)
 _FORGOTTEN = timedelta(hours=1)
@@ -204,7 +205,9 @@ def _kept_awake(around: Around, step: Step, text: str, news: HostSession, now: d
     reason = news.fault.reason if news.fault else Reason.STORE_BEHIND
     new = known is None or known.message != text
     notices = (Notice("Warning", reason, "Suspend", text),) if new else ()
-    return Step(status, (*step.notices, *notices), _AGAIN)
+    # As the pause is measured, from when the host said so: a look that comes a moment too early would cost another one.
+    again = news.fault.time + _AGAIN - now if news.fault else _AGAIN
+    return Step(status, (*step.notices, *notices), max(again, _SOONEST))
 
 
 def _resting(around: Around, status: AgentSessionStatus, now: datetime, config: OperatorConfig) -> AgentSessionStatus:
