@@ -117,7 +117,7 @@ def pods(uid: str, name: str, hashes: list[str]) -> st.SearchStrategy[list[PodFa
         deleting=st.booleans(),
         gone_by=MAYBE,
         accepted=MAYBE,
-        reason=st.sampled_from(["", "Evicted", "NodeLost", "DeadlineExceeded", "Odd"]),
+        reason=st.sampled_from(["", "Evicted", "DeadlineExceeded", "Odd"]),
         message=WORDS,
         template_hash=st.sampled_from(["", *hashes]),
         waiting_reason=st.sampled_from(waiting),
@@ -126,6 +126,8 @@ def pods(uid: str, name: str, hashes: list[str]) -> st.SearchStrategy[list[PodFa
         ended=st.none() | ended,
         unschedulable=WORDS,
         disrupted=WORDS,
+        disrupted_by=st.sampled_from(["", "DeletionByPodGC", "DeletionByTaintManager", "EvictionByEvictionAPI"]),
+        cut_off=st.booleans(),
         restarted=st.booleans(),
     )
     return st.lists(pod, max_size=3, unique_by=(lambda one: one.name, lambda one: one.uid))
