@@ -7,6 +7,7 @@ from agentsessions.api.config import OperatorConfig
 from agentsessions.api.status import AgentSessionStatus, Termination
 from agentsessions.policies import restart, retention, spending
 from agentsessions.policies.facts import PodFacts
+from agentsessions.policies.nodeloss import is_lost
 from agentsessions.policies.outcome import Verdict, judge, result_of, usage_of
 from agentsessions.reconcile.model import Action, DeletePod, DeleteSession, Notice, Observed, Plan
 from agentsessions.reconcile.rows import host_of, set_state
@@ -14,7 +15,7 @@ from agentsessions.reconcile.rows import host_of, set_state
 
 def attempt_ended(seen: Observed, pod: PodFacts, now: datetime, config: OperatorConfig) -> Plan:
     """Record how the attempt ended; finish the session, or go on to the next attempt."""
-    verdict = judge(pod, seen.session.metadata.uid)
+    verdict = judge(pod, seen.session.metadata.uid, lost=is_lost(pod, now))
     status = _with_usage(seen.session.status, pod, verdict)
     if verdict.succeeded:
         return _succeeded(seen, status, pod, verdict, now)

@@ -10,7 +10,7 @@ from agentsessions.api.conditions import Reason, State
 from agentsessions.api.config import OperatorConfig
 from agentsessions.api.names import STATUS_FIELD_MANAGER
 from agentsessions.api.session import AgentSession
-from agentsessions.api.status import AgentSessionStatus, Usage
+from agentsessions.api.status import AgentSessionStatus, Termination, Usage
 from agentsessions.kube.client import Kube
 from agentsessions.kube.paths import SESSIONS
 from agentsessions.policies.spending import cost, since
@@ -165,7 +165,7 @@ def count(session: AgentSession, status: AgentSessionStatus, now: datetime) -> N
     before, age = session.status, (now - session.metadata.creation_timestamp).total_seconds()
     if status.is_true("Active") and before.start_time is None and session.spec.pattern != "Hybrid":
         metrics.start_seconds.observe(age)
-    if status.last_termination and status.last_termination != before.last_termination:
+    if status.last_termination and _is_another(status.last_termination, before.last_termination):
         metrics.attempt_failed(status.last_termination.reason)
     if session.lasts:
         metrics.spent(session.metadata.namespace, since(before.usage, status.usage), _dollars_since(before, status))
@@ -173,6 +173,13 @@ def count(session: AgentSession, status: AgentSessionStatus, now: datetime) -> N
         outcome = "succeeded" if status.is_true("Succeeded") else "failed"
         dollars = float(cost(status.usage))
         metrics.session_finished(session.metadata.namespace, outcome, age, status.usage or Usage(), dollars)
+
+
+def _is_another(end: Termination, before: Termination | None) -> bool:
+    """Return whether that is another end than before: of a pod's, more may have become known."""
+    if before is None or end.in_place or before.in_place:
+        return end != before
+    return (end.pod, end.pod_uid) != (before.pod, before.pod_uid)
 
 
 def _dollars_since(before: AgentSessionStatus, status: AgentSessionStatus) -> float:

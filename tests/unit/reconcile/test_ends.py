@@ -135,6 +135,9 @@ def test_a_pod_that_was_lost_with_its_node_is_followed_by_another_attempt() -> N
     world.now += timedelta(seconds=1)
     operator.settle()
     assert lost not in [pod["metadata"]["name"] for pod in world.pods()]
+    last = world.session().status.last_termination
+    assert last is not None
+    assert (last.reason, last.pod, world.session().status.restarts) == ("NodeLost", lost, 1)
     assert ready(world) in [("False", "Starting"), ("False", "BackOff")]
     assert world.session().status.failures == 0
 

@@ -27,7 +27,7 @@ from agentsessions.reconcile.longrunning.figures import paced, with_figures
 from agentsessions.reconcile.longrunning.lastcopy import may_have_the_session
 from agentsessions.reconcile.longrunning.limits import bounded, cut_short, last_words, watched
 from agentsessions.reconcile.longrunning.model import LOOK_AGAIN, Around, Handover, Step
-from agentsessions.reconcile.longrunning.placing import lost, place
+from agentsessions.reconcile.longrunning.placing import ending, lost, place
 from agentsessions.reconcile.longrunning.restarts import at, outlived
 from agentsessions.reconcile.longrunning.rows import blocked, set_state, waiting, with_resumed, with_stored
 from agentsessions.reconcile.model import Notice
@@ -73,7 +73,7 @@ def _lasting(around: Around, settings: Settings, now: datetime, config: Operator
     assert pool is not None  # the schema asks for one
     if host is None:
         return place(around, pool, now, config)
-    pod = around.pod(host.pod_uid)
+    around, pod = ending(around, now), around.pod(host.pod_uid)
     if pod is None:
         return lost(around, pool, host, settings.storage is not None, now, config)
     if pod.deleting and around.news is not None and around.news.put_away:
