@@ -34,6 +34,10 @@ class Company:
         """Be there for as long as the block lasts; `on_interrupt` ends the turn that runs."""
         yield
 
+    def drain(self) -> None:
+        """Take no more messages: the pod was told to stop."""
+        self.draining = True
+
     async def next(self) -> "Turn | None":
         """Return the next message to answer; None when there is none, and there will be none from then on."""
         return None

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +17,7 @@ from agentrunner.company import Company
 from agentrunner.environment import ONE_TASK, agent_environment
 from agentrunner.errors import InvalidInput
 from agentrunner.events import EventLog, LibraryHandler
+from agentrunner.grace import Grace, read_grace
 from agentrunner.inputs import Inputs, read_inputs
 from agentrunner.options import Launch, sdk_options
 from agentrunner.outcome import INTERRUPTED, STOPPED, Verdict, failed, judge_exception, judge_result
@@ -54,13 +56,14 @@ def run(own: Mapping[str, str], cwd: Path, log: EventLog, stop: StopFlag) -> int
         state.open()
         require_writable(environment)
         company = _company(own, inputs, where, log)
+        grace = read_grace(own, where.session)
     except InvalidInput as error:
         return _refuse(error, session_id, termination, log)
     books = Books(session_id, inputs.attempt, state, termination, log)
     stored = state.finished()
     if stored is not None:
         return _repeat(stored, books, log)
-    return asyncio.run(_Attempt(inputs, where, environment, books, log, company).run(stop))
+    return asyncio.run(_Attempt(inputs, where, environment, books, log, company, grace).run(stop))
 
 
 def _take_environment(own: Mapping[str, str], inputs: Inputs, where: Places) -> dict[str, str]:
@@ -106,6 +109,7 @@ class _Attempt:
         books: Books,
         log: EventLog,
         company: Company,
+        grace: Grace,
     ) -> None:
         self._inputs = inputs
         self._where = where
@@ -113,9 +117,11 @@ class _Attempt:
         self._books = books
         self._log = log
         self._company = company
+        self._grace = grace
         self._progress = Progress(log)
         self._stop = asyncio.Event()
         self._halt = asyncio.Event()
+        self._time_is_up = False
         self._news = asyncio.Event()
         self._result: ResultMessage | None = None
         self._ended = False
@@ -139,9 +145,15 @@ class _Attempt:
         return verdict.exit_code
 
     def _on_signal(self) -> None:
-        self._log.emit("stopping")
-        self._company.draining = True
+        """Begin nothing more; the turn that runs may end by itself as long as there is grace."""
+        patience = self._grace.left(time.time())
+        self._log.emit("stopping", turnMayTakeSeconds=round(patience))
+        self._company.drain()
         self._stop.set()
+        asyncio.get_running_loop().call_later(patience, self._on_time_up)
+
+    def _on_time_up(self) -> None:
+        self._time_is_up = True
         self._halt.set()
 
     def _on_interrupt(self) -> None:
@@ -190,6 +202,8 @@ class _Attempt:
 
     async def _turns(self, session: Session, start: Start) -> Verdict:
         """Ask, or ask to go on, then whatever was said meanwhile; return what came of the last."""
+        if self._stop.is_set():
+            return INTERRUPTED  # nothing is lost yet that the grace could save
         text, uuid = self._inputs.prompt, prompt_uuid(self._inputs.session_id)
         if start is Start.CONTINUE:
             text, uuid = CONTINUATION, str(uuid4())
@@ -207,7 +221,7 @@ class _Attempt:
     async def _turn(self, session: Session, text: str, uuid: str) -> Verdict:
         """Send one message and return what came of it."""
         self._halt = asyncio.Event()
-        if self._stop.is_set():
+        if self._time_is_up:
             self._halt.set()
         over = asyncio.Event()
         watch = asyncio.create_task(self._watch(session, over))
@@ -225,11 +239,11 @@ class _Attempt:
         """Return the verdict on a turn, and keep its answer unless a client ended it."""
         verdict = judge_result(
             result,
-            stopping=self._halt.is_set(),
+            stopping=self._halt.is_set() or self._stop.is_set(),
             wants_structure=self._inputs.agent.output_schema is not None,
             api_error=self._progress.api_error,
         )
-        if verdict is INTERRUPTED and self._halt.is_set() and not self._stop.is_set():
+        if verdict is INTERRUPTED and self._halt.is_set() and not self._time_is_up:
             return STOPPED
         self._result = result
         return verdict

@@ -11,7 +11,7 @@ from agentrunner.subagents import Subagents
 from agentrunner.usage import Meter, read_meter
 
 INTERRUPT_SECONDS = 15.0
-"""How long an interrupted turn may take to wind up: with the request itself, well within a grace of 30 seconds."""
+"""How long an interrupted turn may take to wind up, the request included; less than what is kept back of the grace."""
 
 _CONTROL_SECONDS = 5.0
 
@@ -61,8 +61,7 @@ class Session:
             await self._client.query(user_message(text, uuid))
             await _first(drain, stop.wait())
             if not drain.done():
-                await self._interrupt()
-                await asyncio.wait({drain}, timeout=INTERRUPT_SECONDS)
+                await self._wind_up(drain)
             if not drain.done():
                 raise TurnEndedWithoutResult("the turn did not end when it was interrupted")
             return drain.result()
@@ -76,6 +75,13 @@ class Session:
             if isinstance(message, ResultMessage) and (stop.is_set() or answers(message, uuid)):
                 return message
         raise TurnEndedWithoutResult("the CLI ended before it gave a result")
+
+    async def _wind_up(self, drain: "asyncio.Task[ResultMessage]") -> None:
+        """Interrupt the turn and wait for its end, both together for `INTERRUPT_SECONDS` at most."""
+        clock = asyncio.get_running_loop().time
+        begun = clock()
+        await self._interrupt()
+        await asyncio.wait({drain}, timeout=INTERRUPT_SECONDS - (clock() - begun))
 
     async def _interrupt(self) -> None:
         """Ask the CLI to stop; a CLI that is already dying has nothing to answer, its end is seen by the drain."""

@@ -5,6 +5,7 @@ No label carries a session's name, a uid or an error text: their number has no b
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from agentsessions.api.bounds import OF_A_TURN
 from agentsessions.api.conditions import LIMITED, Reason
 from agentsessions.api.rollout import SessionRollout
 from agentsessions.api.status import Usage
@@ -173,7 +174,7 @@ turns_interrupted = Counter(
 )
 limits_reached = Counter(
     "agentsessions_limits_reached_total",
-    "Conversations that reached a bound of their own, and turns that took too long, by the reason that is told.",
+    "Conversations that reached a bound of their own, and turns that ended at one, by the reason that is told.",
     ["reason"],
     registry=REGISTRY,
 )
@@ -249,7 +250,7 @@ for _over in ("finished", "idle"):
     expired.labels(_over)
 for _end in ("moved", "rolled-back"):
     session_rollouts.labels(_end)
-for _bound in (*LIMITED, Reason.TURN_DEADLINE_EXCEEDED):
+for _bound in (*LIMITED, *OF_A_TURN):
     limits_reached.labels(_bound)
 
 

@@ -113,3 +113,44 @@ async def test_a_turn_that_the_agent_begins_by_itself_has_a_deadline_too(host: H
     assert state["fault"]["reason"] == "TurnDeadlineExceeded"
     assert (host.folder / "workspace" / talk.session_id / "begun").exists()
     assert texts(await talk.say(script({"text": "still here"})))[-1] == "still here"
+
+
+@pytest.mark.requirement("H50")
+async def test_a_turn_that_uses_up_its_model_turns_says_so_and_the_next_goes_on(host: Host, model: Model) -> None:
+    talk = await host.give(settings={"agent": {"maxTurns": 2, "tools": ["Bash"]}})
+    again = {"tool": "Bash", "input": {"command": "true"}}
+    key = {"Idempotency-Key": "long"}
+    seen = await talk.say("remember: linnet. " + script(again, again, again, {"text": "never"}), **key)
+    assert (seen[-1].kind, seen[-1].data["reason"]) == ("done", "MaxTurnsExceeded")
+    assert "maxTurns" in seen[-1].data["message"]
+    assert (await talk.state())["fault"]["reason"] == "MaxTurnsExceeded"
+    assert (await talk.say("anything", **key))[-1].kind == "done", "it was answered, and is not run again"
+    after = await talk.say(script({"text": "still here"}))
+    assert (texts(after)[-1], after[-1].data) == ("still here", {})
+    assert "fault" not in await talk.state()
+    assert "linnet" in str(model.bodies[-1]["messages"][0])
+
+
+@pytest.mark.requirement("H50")
+async def test_a_turn_whose_model_calls_fail_as_often_as_they_may_says_so_too(host: Host, model: Model) -> None:
+    talk = await host.give(settings={"agent": {"maxApiRetries": 1}})
+    seen = await talk.say("remember: redpoll. " + script({"error": {"status": 529}}))
+    assert (seen[-1].kind, seen[-1].data["reason"]) == ("done", "ModelUnavailable")
+    assert "maxApiRetries" in seen[-1].data["message"]
+    assert (await talk.state())["fault"]["reason"] == "ModelUnavailable"
+    assert model.requests(talk.session_id) == 2
+    after = await talk.say(script({"text": "back"}))
+    assert (texts(after)[-1], after[-1].data) == ("back", {})
+    assert "redpoll" in str(model.bodies[-1]["messages"][0])
+
+
+@pytest.mark.requirement("H50")
+async def test_an_interrupted_turn_has_reached_no_bound(host: Host) -> None:
+    talk = await host.give(settings={"agent": {"maxTurns": 2}})
+    long = {"tool": "Bash", "input": {"command": "until [ -e never ]; do sleep 0.1; done"}}
+    turn = asyncio.create_task(talk.say(script(long, {"text": "never"})))
+    await talk.until(phase="Running")
+    await asyncio.sleep(1)
+    async with talk.open("POST", "/interrupt"):
+        assert ((seen := await turn)[-1].kind, seen[-1].data) == ("done", {})
+    assert "fault" not in await talk.state()

@@ -10,6 +10,13 @@ from agent.model import Model, script
 pytestmark = pytest.mark.timeout(180)
 
 
+async def recycled(host: Host) -> dict[str, float]:
+    """Return how many processes the host says that it has replaced, by why."""
+    async with host.call("GET", "/metrics", "") as answer:
+        lines = [line for line in (await answer.text()).splitlines() if "host_processes_recycled_total{" in line]
+    return {line.split('"')[1]: float(line.split()[-1]) for line in lines}
+
+
 @pytest.mark.requirement("H51")
 async def test_an_old_process_is_replaced_after_its_turn_and_never_in_it(host: Host, model: Model) -> None:
     talk = await host.give(settings={"limits": {"recycleAgeSeconds": 1}})
@@ -22,6 +29,7 @@ async def test_an_old_process_is_replaced_after_its_turn_and_never_in_it(host: H
     assert state["pid"] != pid
     await talk.say(script({"text": "still"}))
     assert "curlew" in str(model.bodies[-1]["messages"][0])
+    assert await recycled(host) == {"age": 1, "memory": 0, "settings": 0}
     assert ("processRecycled", "age") in [(event["event"], event.get("reason")) for event in host.log]
 
 

@@ -23,6 +23,16 @@ def test_deleting_a_running_session_takes_pod_secret_and_claim(lab: Lab) -> None
 
 
 @pytest.mark.requirement("K01")
+def test_deleting_a_running_session_does_not_wait_for_a_long_grace(lab: Lab) -> None:
+    """A drain would: its agent may work on for as long as that."""
+    found = lab.start(steps=(gated(), say("never")), terminationGracePeriodSeconds=3600)
+    pod = lab.at_gate()
+    lab.api.delete(SESSIONS, lab.namespace, "task")
+    lab.gone(PODS, pod)
+    lab.without_children(found)
+
+
+@pytest.mark.requirement("K01")
 def test_deleting_a_finished_session_takes_its_retained_pod(lab: Lab) -> None:
     """Retained means as long as the session."""
     found = lab.run(podRetentionPolicy="Retain")

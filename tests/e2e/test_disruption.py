@@ -50,6 +50,19 @@ def test_a_pod_that_is_taken_away_is_no_failure(
     assert [life.attempt for life in lab.witness.of(found["metadata"]["uid"])] == [0, 1]
 
 
+@pytest.mark.requirement("K02")
+def test_a_task_that_ends_within_the_grace_of_a_drain_is_done(lab: Lab, api: Api) -> None:
+    """Its answer is taken, though its pod goes: nothing is begun anew, and nothing paid for twice."""
+    lab.start(steps=(gated(), say("done")), terminationGracePeriodSeconds=300)
+    pod = lab.at_gate()
+    evict(api, lab.namespace, pod)
+    lab.open_gate(pod)
+    found = lab.succeeded()
+    assert (found["status"]["restarts"], found["status"]["result"]["text"]) == (0, "done")
+    assert lab.model_requests(found) == 2
+    lab.gone(PODS, pod)
+
+
 @contextmanager
 def priority_class(api: Api, name: str, value: int) -> Iterator[None]:
     """Have a PriorityClass for a while."""

@@ -85,7 +85,10 @@ async def test_a_session_goes_on_while_its_old_pod_lives_on_on_a_node_that_is_lo
     heard = lab.model_heard(found)
     assert [heard[0], *heard[-2:]] == [digest(told(number)) for number in range(3)]
     assert len(heard) == 4, "with the turn that was cut"
-    assert (found["status"]["restarts"], found["status"]["lastTermination"]["podUID"]) == (1, old["podUID"])
+    last = found["status"]["lastTermination"]
+    assert (found["status"]["restarts"], last["podUID"], last["node"]) == (1, old["podUID"], scene.doomed)
+    assert last["reason"] == "NodeLost", last
+    assert "exitCode" not in last, "nobody has seen it end"
 
 
 async def _came_to_its_end(turn: asyncio.Task[list[Event]]) -> bool:

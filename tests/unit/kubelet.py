@@ -92,9 +92,27 @@ def refused_anew(exit_code: int = 137, message: str = "") -> Json:
     return ended(exit_code, message=message) | {"phase": "Failed", "reason": "OutOfmemory", "message": text}
 
 
+def not_ready(*, cut_off: bool = False) -> Json:
+    """The container runs and is not ready; or it is, as far as was last heard of its node, which is long ago."""
+    status = _with(_ready(), _condition("Ready", "False", "", ""))
+    return status if cut_off else _with(status, _condition("ContainersReady", "False", "", ""))
+
+
+def tainted(status: Json | None = None) -> Json:
+    """The taint manager deletes a pod that does not tolerate a taint of its node, which goes on meanwhile."""
+    text = "Taint manager: deleting due to NoExecute taint"
+    return _with(status or _ready(), _condition("DisruptionTarget", "True", "DeletionByTaintManager", text))
+
+
+def unreachable() -> Json:
+    """The taint manager deletes a pod whose node is not heard of: its containers are as they were last heard of."""
+    return tainted(not_ready(cut_off=True))
+
+
 def node_lost() -> Json:
-    """The pod garbage collector failed a pod whose node is gone."""
-    return {"phase": "Failed", "reason": "NodeLost", "message": "Node n1 which was running the pod is gone"}
+    """The pod garbage collector failed a pod whose node is gone: its container is as it was last heard of."""
+    lost = not_ready(cut_off=True) | {"phase": "Failed"}
+    return _with(lost, _condition("DisruptionTarget", "True", "DeletionByPodGC", "PodGC: node no longer exists"))
 
 
 def never_started() -> Json:
@@ -127,6 +145,16 @@ def _last_end(exit_code: int, reason: str, at: datetime, lived: float) -> Json:
 
 def _on_node(phase: str, state: Json, at: datetime) -> Json:
     return {"phase": phase, "startTime": stamp(at), "containerStatuses": [{"name": CONTAINER, "state": state}]}
+
+
+def _ready() -> Json:
+    conditions = [_condition("ContainersReady", "True", "", ""), _condition("Ready", "True", "", "")]
+    return running() | {"conditions": conditions}
+
+
+def _with(status: Json, condition: Json) -> Json:
+    others = [one for one in status.get("conditions", []) if one["type"] != condition["type"]]
+    return status | {"conditions": [*others, condition]}
 
 
 def _condition(kind: str, status: str, reason: str, message: str) -> Json:

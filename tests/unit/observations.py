@@ -1,5 +1,6 @@
 """What an operator may see: every value that a field can have, in any combination, whether it makes sense or not."""
 
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import strategies as st
@@ -117,7 +118,7 @@ def pods(uid: str, name: str, hashes: list[str]) -> st.SearchStrategy[list[PodFa
         deleting=st.booleans(),
         gone_by=MAYBE,
         accepted=MAYBE,
-        reason=st.sampled_from(["", "Evicted", "NodeLost", "DeadlineExceeded", "Odd"]),
+        reason=st.sampled_from(["", "Evicted", "DeadlineExceeded", "Odd"]),
         message=WORDS,
         template_hash=st.sampled_from(["", *hashes]),
         waiting_reason=st.sampled_from(waiting),
@@ -126,6 +127,8 @@ def pods(uid: str, name: str, hashes: list[str]) -> st.SearchStrategy[list[PodFa
         ended=st.none() | ended,
         unschedulable=WORDS,
         disrupted=WORDS,
+        disrupted_by=st.sampled_from(["", "DeletionByPodGC", "DeletionByTaintManager", "EvictionByEvictionAPI"]),
+        cut_off=st.booleans(),
         restarted=st.booleans(),
     )
     return st.lists(pod, max_size=3, unique_by=(lambda one: one.name, lambda one: one.uid))
@@ -225,6 +228,9 @@ def talks(draw: st.DrawFn) -> Around:
     found = draw(session(TALKS))
     pooled = found.spec.pool_ref is not None
     own = [] if pooled else draw(pods(hybrid.UID, hybrid.NAME, ["old"]))
+    where = found.status.host
+    seen = draw(pods(hybrid.UID, hybrid.NAME, [])) if pooled and where is not None and where.pod_uid else []
+    of_host = [replace(one, name=where.pod, uid=where.pod_uid) for one in seen if where and where.pod_uid]
     mirrored = [
         HostFacts(one.name, one.uid, "10.0.0.7", ready=draw(st.booleans()), deleting=one.deleting) for one in own
     ]
@@ -243,6 +249,8 @@ def talks(draw: st.DrawFn) -> Around:
         written=draw(MAYBE),
         pods=tuple(own),
         warnings=tuple(draw(WARNINGS)),
+        host_pod=of_host[0] if of_host else None,
+        given_up=draw(st.booleans()),
         fork_problem=draw(st.sampled_from(["", "", "There is none."])),
         cleanup=draw(st.none() | pods(hybrid.UID, hybrid.NAME, []).map(lambda found: found[0] if found else None)),
     )

@@ -237,15 +237,19 @@ class World:
         if grace == 0:
             self.remove(kind, namespace, name)
         else:
-            self.delete_gracefully(kind, body)
+            self.delete_gracefully(kind, body, grace)
 
-    def delete_gracefully(self, kind: Kind, body: Json) -> None:
+    def delete_gracefully(self, kind: Kind, body: Json, grace: int | None = None) -> None:
         """Delete as the API server does: a pod on a node waits for the node."""
         meta = body["metadata"]
         on_node = kind == PODS and "nodeName" in body["spec"]
         alive = on_node and body["status"]["phase"] not in ("Succeeded", "Failed")
         if alive or meta.get("finalizers"):
             meta["deletionTimestamp"] = stamp(self.now)
+            if kind == PODS:
+                wanted = body["spec"].get("terminationGracePeriodSeconds", 30) if grace is None else grace
+                # A second deletion may shorten the first one's grace, and never makes it longer.
+                meta["deletionGracePeriodSeconds"] = min(wanted, meta.get("deletionGracePeriodSeconds", wanted))
             self._touch(body)
         else:
             self.remove(kind, meta["namespace"], meta["name"])

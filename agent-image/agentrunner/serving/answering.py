@@ -9,10 +9,10 @@ from claude_agent_sdk import Message, ResultMessage, SystemMessage
 from agentrunner.keeping.found import Found
 from agentrunner.keeping.keeper import Keeper
 from agentrunner.keeping.ledger import Ledger
-from agentrunner.serving import launch
+from agentrunner.serving import launch, metrics
 from agentrunner.serving.bill import FILE, Bill
 from agentrunner.serving.cli import Cli, Wiring
-from agentrunner.serving.endings import CRASHED, ENDED, MOVED_TURN, OVERDUE_TURN, STARVED, word
+from agentrunner.serving.endings import ENDED, MOVED_TURN, OVERDUE_TURN, STARVED, cut_short, died, done, word
 from agentrunner.serving.eventlog import EventLog
 from agentrunner.serving.history import History
 from agentrunner.serving.idleness import Idleness
@@ -158,8 +158,7 @@ class Answering:
             return
         except ProcessDied:
             await self._killed()
-            died = STARVED if process.starved else CRASHED
-            self._failed(turn, *(OVERDUE_TURN if process.overdue else died), Phase.SUSPENDED)
+            self._failed(turn, *died(overdue=process.overdue, starved=process.starved), Phase.SUSPENDED)
             return
         await self._ended(turn, result, overdue=process.overdue)
 
@@ -180,15 +179,14 @@ class Answering:
         if self._keeper.fenced:
             self._failed(turn, *MOVED_TURN, Phase.FAILED)
             return
-        standing = self._standing
-        standing.activity, standing.phase, standing.fault, standing.interrupted = now(), Phase.IDLE, None, False
+        cut = cut_short(result)
+        self._standing.turn_ended((word(OVERDUE_TURN[0]), OVERDUE_TURN[1]) if overdue else cut)
         self._cli.fork_from = None
         self.turns.end(turn, "done")
         if overdue:
-            standing.blame("TurnDeadlineExceeded", OVERDUE_TURN[1])
             self._error(turn, *OVERDUE_TURN)
         else:
-            self.events.append("done", {} if durable is not False else {"transcriptDurable": False}, turn.number)
+            self.events.append("done", done(cut, durable), turn.number)
         self._around.log.emit(
             "turnEnded", sessionId=self.who.session_id, turns=result.num_turns, isError=result.is_error, durable=durable
         )
@@ -207,6 +205,7 @@ class Answering:
         reason = self._cli.must_be_replaced(self.settings, self._standing.weight)
         if reason is None or (self._idleness.tasks and reason != "settings"):
             return  # a process that has work in the background is replaced after a later turn
+        metrics.recycled.labels(reason).inc()
         self._around.log.emit("processRecycled", sessionId=self.who.session_id, reason=reason)
         await self._release(Phase.SUSPENDED)
         if not self.turns.queued:
@@ -259,6 +258,7 @@ class Answering:
             self._changed()
         if isinstance(message, ResultMessage) and turn is None:
             self._bill.turn_ended(message)  # the CLI's own turn, when a subagent in the background has ended
+            self._standing.note_cut(cut_short(message))
             self._changed()
             self.keep_bounds()
 

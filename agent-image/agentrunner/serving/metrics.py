@@ -9,13 +9,21 @@ refused = Counter("agentsessions_host_refused_total", "Calls without the right t
 sessions = Gauge("agentsessions_host_sessions", "Sessions on this host by phase.", ["phase"], registry=REGISTRY)
 streams = Gauge("agentsessions_host_streams", "Clients that follow a session now.", registry=REGISTRY)
 memory = Gauge("agentsessions_host_sessions_memory_bytes", "Memory of all sessions' processes.", registry=REGISTRY)
+recycled = Counter(
+    "agentsessions_host_processes_recycled_total",
+    "Processes that were replaced at the end of a turn: by memory, by age, or since settings had changed.",
+    ["reason"],
+    registry=REGISTRY,
+)
+for _why in ("memory", "age", "settings"):  # from 0 on: Prometheus sees no increase in a series that begins with 1
+    recycled.labels(_why)
 store_failures = Counter(
     "agentsessions_host_store_failures_total",
     "Attempts to bring the session store up to the transcripts that failed: unreachable or refused.",
     ["kind"],
     registry=REGISTRY,
 )
-for _kind in ("unreachable", "refused"):  # from 0 on: Prometheus sees no increase in a series that begins with 1
+for _kind in ("unreachable", "refused"):
     store_failures.labels(_kind)
 entries_copied = Counter(
     "agentsessions_host_entries_copied_total",

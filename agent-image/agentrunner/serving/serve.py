@@ -11,6 +11,7 @@ from aiohttp import web
 from agentrunner.environment import agent_environment
 from agentrunner.errors import InvalidInput
 from agentrunner.events import EventLog, LibraryHandler
+from agentrunner.grace import RESERVE_SECONDS
 from agentrunner.keeping.keeper import Keeping
 from agentrunner.keeping.opening import opened
 from agentrunner.places import require_writable
@@ -24,8 +25,6 @@ from agentrunner.serving.tokens import Verifier
 from agentrunner.stopping import SIGNALS, StopFlag
 
 _SAMPLE_SECONDS = 5.0
-_RESERVE_SECONDS = 20.0
-"""Kept back from the grace: for turns that have to be interrupted, and for transcripts to be written."""
 
 
 def serve(own: Mapping[str, str], cwd: Path, log: EventLog, stop: StopFlag) -> int:
@@ -79,7 +78,7 @@ async def _drain(host: HostSettings, registry: Registry, news: News, log: EventL
     log.emit("draining", running=running)
     registry.draining = True
     news.host_changed()
-    await registry.close(host.grace_seconds - _RESERVE_SECONDS)
+    await registry.close(host.grace_seconds - RESERVE_SECONDS)
     log.emit("drained")
 
 

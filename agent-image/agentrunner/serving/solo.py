@@ -120,6 +120,11 @@ class Solo(Company):
         async with opened(self._door, self, self._log):
             yield
 
+    def drain(self) -> None:
+        """Take no more messages, and tell those who wait for the turn that runs: they could wait elsewhere."""
+        super().drain()
+        self._drop_waiting(*_TOLD_TO_STOP)
+
     async def next(self) -> Turn | None:
         """Return the next message to answer; None when there is none, and there will be none from then on."""
         if not self._turns.queued:
@@ -150,8 +155,7 @@ class Solo(Company):
         if running is not None:
             self._turns.end(running, "interrupted")
             self._error(running, *(_TOLD_TO_STOP if self.draining else _DIED))
-        for turn in self._turns.drop_waiting():
-            self._error(turn, *(_TOLD_TO_STOP if self.draining else _UNREAD))
+        self._drop_waiting(*(_TOLD_TO_STOP if self.draining else _UNREAD))
         self.events.close()
 
     @property
@@ -159,6 +163,10 @@ class Solo(Company):
         if self._over:
             return Phase.SUSPENDED
         return Phase.STARTING if self._turns.running is None else Phase.RUNNING
+
+    def _drop_waiting(self, slug: str, text: str) -> None:
+        for turn in self._turns.drop_waiting():
+            self._error(turn, slug, text)
 
     def _error(self, turn: Turn, slug: str, text: str) -> None:
         self.events.append("error", {"message": text, "type": PROBLEM_PREFIX + slug}, turn.number)

@@ -52,6 +52,16 @@ class Standing:
     oom_kills: int | None = None
     kills: Callable[[], int] | None = None
 
+    def turn_ended(self, cut: tuple[str, str] | None) -> None:
+        """Take note of the end of a message's turn, and of what cut it short: what was wrong before is over."""
+        self.activity, self.phase, self.fault, self.interrupted = now(), Phase.IDLE, None, False
+        self.note_cut(cut)
+
+    def note_cut(self, cut: tuple[str, str] | None) -> None:
+        """Blame what cut a turn short, if something did: a reason, and a message."""
+        if cut is not None:
+            self.blame(*cut)
+
     def blame(self, reason: str, message: str) -> None:
         """Take note of what went wrong, and of what was killed by then: who reads the one knows of the other."""
         self.count_kills()

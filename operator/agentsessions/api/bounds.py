@@ -6,7 +6,9 @@ from enum import StrEnum
 from pydantic import Field
 
 from agentsessions.api.base import ApiModel, Quantity
+from agentsessions.api.conditions import Reason
 from agentsessions.api.status import Usage
+from agentsessions.api.termination import ReportReason
 
 
 class Limit(StrEnum):
@@ -18,6 +20,11 @@ class Limit(StrEnum):
 
 PROBLEMS = {Limit.TURNS: "turn-limit-reached", Limit.AGE: "age-limit-reached"}
 """The type of the problem that a message gets, without its prefix."""
+
+OF_A_TURN: frozenset[str] = frozenset(
+    {Reason.TURN_DEADLINE_EXCEEDED, ReportReason.MAX_TURNS_EXCEEDED, ReportReason.MODEL_UNAVAILABLE}
+)
+"""Faults by which a host says that a turn ended at a bound of its own; the next message goes on."""
 
 _WORDS = {
     Limit.TURNS: "The session has used the turns of its life (`limits.maxSessionTurns`).",

@@ -267,11 +267,16 @@ class TemplateFields(ApiModel):
         description="What node drains, autoscalers and the like may do to the pod. Safe: evict it at any time; a "
         "running turn is interrupted at once. AtTurnBoundary: evict it; a running turn may end within "
         "`terminationGracePeriodSeconds` (a pool's `drainSeconds`), and is interrupted 20 seconds before that is over. "
+        "The turn of an Ephemeral session is its whole task. "
         "Never: not evict it; nothing protects from a node that is lost or short of memory or disk. A change holds for "
         "pods that run, too. Built-in default: AtTurnBoundary.",
     )
     termination_grace_period_seconds: int | None = Field(
-        None, ge=0, le=86_400, description="Seconds between the request to stop and the kill. Built-in default: 30."
+        None,
+        ge=0,
+        le=86_400,
+        description="Seconds between the request to stop and the kill. The pod of an Ephemeral session that is "
+        "deleted, or has outlived its deadline by a minute, has 20 at most. Built-in default: 30.",
     )
 
 

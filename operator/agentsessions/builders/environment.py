@@ -16,10 +16,17 @@ from agentsessions.builders.contract import (
 )
 from agentsessions.policies.resolve import Settings
 
+DEFAULT_GRACE_SECONDS = 30
+"""The grace period of Kubernetes, where nobody says another."""
 
-def environment(session: AgentSession, settings: Settings, secret: str, gateway: Gateway) -> list[Json]:
+
+def environment(
+    session: AgentSession, settings: Settings, secret: str, gateway: Gateway, deadline: int | None = None
+) -> list[Json]:
     """Return the container's variables; the contract's cannot be overridden by the template."""
     fixed = _contract(session, settings)
+    if deadline is not None:
+        fixed["AGENTSESSIONS_DEADLINE_SECONDS"] = str(deadline)
     own: list[Json] = []
     if gateway.enabled:
         fixed["AGENTSESSIONS_PUBLIC_KEYS"] = gateway.public_keys
@@ -27,6 +34,12 @@ def environment(session: AgentSession, settings: Settings, secret: str, gateway:
     taken = fixed.keys() | {var["name"] for var in own}
     own += [var for var in _prompt_variable(session, settings, secret) if var["name"] not in taken]
     return [*template_variables(fixed, settings, fixed.keys() | {var["name"] for var in own}), *own]
+
+
+def grace_seconds(settings: Settings, grace: int) -> str:
+    """Return how long the container is told that it has between SIGTERM and SIGKILL."""
+    # What is safe to evict is not worth the wait for its turn.
+    return "0" if settings.disruption == "Safe" else str(grace)
 
 
 def pod_variables() -> list[Json]:
@@ -63,10 +76,12 @@ def cli_variables(settings: Settings) -> dict[str, str]:
 
 def _contract(session: AgentSession, settings: Settings) -> dict[str, str]:
     """Return the variables that every image may rely on."""
+    grace = settings.fields.termination_grace_period_seconds
     return {
         "AGENTSESSIONS_SESSION_ID": session.metadata.uid,
         "AGENTSESSIONS_SESSION_DIR": SESSION_DIR,
         "AGENTSESSIONS_STATE_DIR": STATE_DIR,
+        "AGENTSESSIONS_GRACE_SECONDS": grace_seconds(settings, DEFAULT_GRACE_SECONDS if grace is None else grace),
         **cli_variables(settings),
     }
 

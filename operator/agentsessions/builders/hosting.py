@@ -8,7 +8,7 @@ from agentsessions.api.config import OperatorConfig
 from agentsessions.api.host import PORT, HostDocument
 from agentsessions.api.names import CONTAINER
 from agentsessions.builders.contract import SESSION_DIR, STATE_DIR
-from agentsessions.builders.environment import cli_variables, pod_variables, template_variables
+from agentsessions.builders.environment import cli_variables, grace_seconds, pod_variables, template_variables
 from agentsessions.builders.pod import container_isolation
 from agentsessions.builders.resources import resource_requirements
 from agentsessions.builders.storage import EMBEDDED_FILE, storage_mounts, storage_volumes
@@ -72,8 +72,7 @@ def _environment(settings: Settings, config: OperatorConfig, grace: int) -> list
         "AGENTSESSIONS_SESSION_DIR": SESSION_DIR,
         "AGENTSESSIONS_STATE_DIR": STATE_DIR,
         "AGENTSESSIONS_PUBLIC_KEYS": config.gateway.public_keys,
-        # What is safe to evict is not worth the wait for its turn.
-        "AGENTSESSIONS_GRACE_SECONDS": "0" if settings.disruption == "Safe" else str(grace),
+        "AGENTSESSIONS_GRACE_SECONDS": grace_seconds(settings, grace),
         **cli_variables(settings),
     }
     own = pod_variables()

@@ -40,19 +40,20 @@ def session_pod(
     metadata["labels"] |= {LABEL_ATTEMPT: str(attempt), LABEL_NETWORK_POLICY: policy_label}
     metadata["labels"] |= disruption_labels(settings.disruption)
     metadata["annotations"] = {ANNOTATION_TEMPLATE_HASH: settings.hash} | disruption_annotations(settings.disruption)
+    bound = None if deadline is None else max(1, int(deadline.total_seconds()))
     spec = isolation(settings) | placement(settings, node_loss_seconds)
     spec |= {
         "restartPolicy": "Never",
         "terminationGracePeriodSeconds": settings.fields.termination_grace_period_seconds,
-        "containers": [_container(session, settings, secret, gateway)],
+        "containers": [_container(settings, environment(session, settings, secret, gateway, bound), gateway)],
         "volumes": volumes(session, settings, secret),
     }
-    if deadline is not None:
-        spec["activeDeadlineSeconds"] = max(1, int(deadline.total_seconds()))
+    if bound is not None:
+        spec["activeDeadlineSeconds"] = bound
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
 
-def _container(session: AgentSession, settings: Settings, secret: str, gateway: Gateway) -> Json:
+def _container(settings: Settings, variables: list[Json], gateway: Gateway) -> Json:
     """Return the agent's container; command and arguments are the image's own."""
     ports = [{"name": "http", "containerPort": PORT, "protocol": "TCP"}] if gateway.enabled else []
     return {
@@ -60,7 +61,7 @@ def _container(session: AgentSession, settings: Settings, secret: str, gateway: 
         "image": settings.fields.image,
         "imagePullPolicy": settings.fields.image_pull_policy,
         **({"ports": ports} if ports else {}),
-        "env": environment(session, settings, secret, gateway),
+        "env": variables,
         "resources": resource_requirements(settings.fields.resources),
         "volumeMounts": mounts(settings),
         "terminationMessagePolicy": "File",

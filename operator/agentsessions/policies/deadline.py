@@ -8,6 +8,11 @@ GRACE = timedelta(seconds=60)
 """How long the node, which enforces the bound first, is given to report before the operator acts itself."""
 
 
+LAST_SECONDS = 20
+"""The most grace for a pod whose session is over or gone. A container cannot tell such an end from a drain, after which
+its turn may go on: less than an interrupted agent may take would end none any sooner that obeys at once."""
+
+
 def remaining(start: datetime | None, seconds: int | None, now: datetime) -> timedelta | None:
     """Return the time left; None if there is no bound, the whole bound if nothing has started."""
     if seconds is None:

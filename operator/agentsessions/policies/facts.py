@@ -39,7 +39,12 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class PodFacts:
-    """One pod, as far as decisions need it. `gone_by`: when the grace period of its deletion is over."""
+    """One pod, as far as decisions need it.
+
+    `gone_by`: when the grace period of its deletion is over; `grace`: how long that is, or would be. `disrupted` is why
+    somebody put an end to it, in a sentence, `disrupted_by` who did, by the reason of that condition. `cut_off`: the
+    cluster takes it for not ready while its containers are.
+    """
 
     name: str
     uid: str
@@ -62,8 +67,11 @@ class PodFacts:
     ended: Ended | None = None
     unschedulable: str = ""
     disrupted: str = ""
+    disrupted_by: str = ""
+    cut_off: bool = False
     restarted: bool = False
     disruption: str = ""
+    grace: int = 30
 
     @property
     def is_terminal(self) -> bool:
@@ -74,6 +82,18 @@ class PodFacts:
     def has_started(self) -> bool:
         """Whether the agent ran in it, or may have."""
         return self.phase != "Pending" or self.running or self.ended is not None
+
+    @property
+    def went_with_node(self) -> bool:
+        """Whether the cluster says that its node is gone, or put an end to it since its node is not heard of.
+
+        For any other taint the taint manager gives the same reason. But of a node that is not heard of, the node
+        controller says before that the pods are not ready, and of that alone: a kubelet never says so without the
+        containers
+        (https://github.com/kubernetes/kubernetes/blob/master/pkg/controller/util/node/controller_utils.go).
+        """
+        by_taint = self.disrupted_by == "DeletionByTaintManager" and self.cut_off
+        return by_taint or self.disrupted_by == "DeletionByPodGC"
 
     @property
     def cannot_pull(self) -> bool:
@@ -113,7 +133,10 @@ def pod_facts(pod: Json) -> PodFacts:
         ended=_ended(container),
         unschedulable=_condition(status, "PodScheduled", "False", "Unschedulable"),
         disrupted=_condition(status, "DisruptionTarget", "True", ""),
+        disrupted_by=_reason(status, "DisruptionTarget", "True"),
+        cut_off=_has(status, "Ready", "False") and _has(status, "ContainersReady", "True"),
         disruption=meta.get("labels", {}).get(LABEL_DISRUPTION, ""),
+        grace=meta.get("deletionGracePeriodSeconds", pod.get("spec", {}).get("terminationGracePeriodSeconds", 30)),
         restarted=any(one.get("restartCount") for one in status.get("containerStatuses", [])),
     )
 
@@ -162,8 +185,22 @@ def _ended(state: Json) -> Ended | None:
 
 def _condition(status: Json, kind: str, value: str, reason: str) -> str:
     """Return the message of a pod condition with that value (and reason, if given), else nothing."""
-    for condition in status.get("conditions", []):
-        matches = condition["type"] == kind and condition["status"] == value
-        if matches and (not reason or condition.get("reason") == reason):
+    for condition in _conditions(status, kind, value):
+        if not reason or condition.get("reason") == reason:
             return str(condition.get("message") or condition.get("reason") or kind)
     return ""
+
+
+def _reason(status: Json, kind: str, value: str) -> str:
+    """Return the reason of a pod condition with that value, else nothing."""
+    return next((str(one.get("reason") or "") for one in _conditions(status, kind, value)), "")
+
+
+def _has(status: Json, kind: str, value: str) -> bool:
+    """Return whether a pod condition has that value."""
+    return bool(_conditions(status, kind, value))
+
+
+def _conditions(status: Json, kind: str, value: str) -> list[Json]:
+    """Return the pod conditions of that type with that value: one at most, where the API server checks them."""
+    return [one for one in status.get("conditions", []) if (one["type"], one["status"]) == (kind, value)]

@@ -37,12 +37,16 @@ class Verdict:
     report: TerminationReport | None = None
 
 
-def judge(pod: PodFacts, session_id: str) -> Verdict:
-    """Return how the attempt in a terminal pod ended."""
+def judge(pod: PodFacts, session_id: str, *, lost: bool = False) -> Verdict:
+    """Return how the attempt in a pod ended that is terminal, or that somebody puts an end to.
+
+    `lost`: nobody can be expected any more to say that it ended, so that it is given up as it is.
+    """
     report = read_report(pod.ended, session_id)
     return (
         _by_success(pod, report)
         or _by_deadline(pod, report)
+        or _by_node_loss(pod, report, lost=lost)
         or _by_eviction(pod, report)
         or _by_memory(pod, report)
         or _by_report(pod, report)
@@ -113,14 +117,20 @@ def _by_deadline(pod: PodFacts, report: TerminationReport | None) -> Verdict | N
     return Verdict(False, Reason.DEADLINE_EXCEEDED, text, report=report)
 
 
+def _by_node_loss(pod: PodFacts, report: TerminationReport | None, *, lost: bool) -> Verdict | None:
+    """The node is gone, or not heard of: by the cluster, or since it never said that a deleted pod has ended."""
+    if not pod.went_with_node and (not lost or pod.is_terminal):
+        return None
+    text = f"Pod '{pod.name}' was lost with its node '{pod.node or ''}'. {pod.disrupted}".rstrip()
+    return Verdict(False, Reason.NODE_LOST, text, True, counts=False, report=report)
+
+
 def _by_eviction(pod: PodFacts, report: TerminationReport | None) -> Verdict | None:
     """A pod that used too much disk was evicted by its own doing; any other disruption was not."""
     if pod.reason == "Evicted" and any(sign in pod.message.lower() for sign in _OWN_STORAGE):
         return Verdict(False, Reason.EPHEMERAL_STORAGE_EXCEEDED, pod.message, True, report=report)
     if pod.reason == "Evicted":
         return Verdict(False, Reason.EVICTED, pod.message, True, counts=False, report=report)
-    if pod.reason == "NodeLost":
-        return Verdict(False, Reason.NODE_LOST, pod.message, True, counts=False, report=report)
     if pod.disrupted:
         return Verdict(False, Reason.EVICTED, pod.disrupted, True, counts=False, report=report)
     return None

@@ -66,7 +66,7 @@ async def _one(action: Action, kube: Kube) -> Applied | None:
     elif isinstance(action, StartPod):
         return await _start(action, kube)
     elif isinstance(action, DeletePod):
-        return await _delete_pod(action, kube)
+        return await delete_pod(action, kube)
     elif isinstance(action, MarkPod):
         await _mark_pod(action, kube)
     elif isinstance(action, StartOwner):
@@ -141,12 +141,11 @@ async def _start_owner(action: StartOwner, kube: Kube) -> None:
     await _make(Ensure({**action.secret, "metadata": {**meta, "ownerReferences": owners}}), kube)
 
 
-async def _delete_pod(action: DeletePod, kube: Kube) -> Applied | None:
+async def delete_pod(action: DeletePod, kube: Kube) -> Applied | None:
     """Delete exactly the pod that was seen."""
     version = {"resourceVersion": action.pod.resource_version} if action.unchanged else {}
     try:
-        grace = 0 if action.lost else None
-        await kube.delete(PODS, action.namespace, action.pod.name, grace=grace, uid=action.pod.uid, **version)
+        await kube.delete(PODS, action.namespace, action.pod.name, grace=action.grace, uid=action.pod.uid, **version)
     except Conflict:
         # It changed or was replaced meanwhile; its next event brings us back.
         return Applied(overtaken=True) if action.unchanged else None

@@ -7,6 +7,7 @@ from agentsessions.api.config import OperatorConfig
 from agentsessions.api.status import AgentSessionStatus, Termination
 from agentsessions.policies import restart, retention, spending
 from agentsessions.policies.facts import PodFacts
+from agentsessions.policies.nodeloss import is_lost
 from agentsessions.policies.outcome import Verdict, judge, result_of, usage_of
 from agentsessions.reconcile.model import Action, DeletePod, DeleteSession, Notice, Observed, Plan
 from agentsessions.reconcile.rows import host_of, set_state
@@ -14,7 +15,7 @@ from agentsessions.reconcile.rows import host_of, set_state
 
 def attempt_ended(seen: Observed, pod: PodFacts, now: datetime, config: OperatorConfig) -> Plan:
     """Record how the attempt ended; finish the session, or go on to the next attempt."""
-    verdict = judge(pod, seen.session.metadata.uid)
+    verdict = judge(pod, seen.session.metadata.uid, lost=is_lost(pod, now))
     status = _with_usage(seen.session.status, pod, verdict)
     if verdict.succeeded:
         return _succeeded(seen, status, pod, verdict, now)
@@ -46,7 +47,7 @@ def overdue(seen: Observed, pod: PodFacts | None, now: datetime) -> Plan:
     text = "The session was stopped: it ran longer than `limits.activeDeadlineSeconds`."
     verdict = Verdict(False, Reason.DEADLINE_EXCEEDED, text)
     plan = _finished_badly(seen, seen.session.status, verdict, text, now)
-    return plan.then(DeletePod(pod, seen.namespace)) if pod is not None else plan
+    return plan.then(DeletePod(pod, seen.namespace, soon=True)) if pod is not None else plan
 
 
 def not_started(seen: Observed, pod: PodFacts, text: str, now: datetime) -> Plan:
@@ -60,7 +61,8 @@ def tidy(seen: Observed, now: datetime) -> Plan:
     """The session is finished: let go of its pods, and of itself when its time to live is over."""
     session = seen.session
     keep = session.spec.pod_retention_policy == "Retain"
-    doomed: list[Action] = [DeletePod(pod, seen.namespace) for pod in seen.own_pods if not pod.deleting and not keep]
+    left_over = [] if keep else [pod for pod in seen.own_pods if not pod.deleting]
+    doomed: list[Action] = [DeletePod(pod, seen.namespace, soon=True) for pod in left_over]
     if session.status.completion_time is None:
         raise ValueError("the session is not finished")
     left = retention.time_to_live(session.spec, session.status.completion_time, now)

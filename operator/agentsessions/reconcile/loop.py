@@ -10,7 +10,7 @@ from agentsessions.api.conditions import Reason, State
 from agentsessions.api.config import OperatorConfig
 from agentsessions.api.names import STATUS_FIELD_MANAGER
 from agentsessions.api.session import AgentSession
-from agentsessions.api.status import AgentSessionStatus, Usage
+from agentsessions.api.status import AgentSessionStatus, Termination, Usage
 from agentsessions.kube.client import Kube
 from agentsessions.kube.paths import SESSIONS
 from agentsessions.policies.spending import cost, since
@@ -18,6 +18,7 @@ from agentsessions.policies.startup import Diagnosis, refusal
 from agentsessions.reconcile import starting
 from agentsessions.reconcile.admission import Admission
 from agentsessions.reconcile.apply import Applied, apply
+from agentsessions.reconcile.hastening import hasten, is_going
 from agentsessions.reconcile.longrunning.driver import LongRunning
 from agentsessions.reconcile.model import Notice, Observed, Plan, StartPod
 from agentsessions.reconcile.observe import DeletedPods, UnreadableSession, find, observe
@@ -64,6 +65,7 @@ class Reconciler:
         if session is None:
             self.admission.drop(key)
             self.refusals.forget(key)
+            await hasten(key, self.kube)
             return None
         rest = await self._carried_out(session, now)
         changed = rest.status != session.status
@@ -82,6 +84,8 @@ class Reconciler:
         """Do what is to be done about the session, by its pattern; return what is left: status, events, next look."""
         if session.lasts:
             return await self.lasting.plan(session, now) if self.lasting is not None else Plan(session.status)
+        if is_going(session):
+            await hasten(session.key, self.kube, session.metadata.uid)
         seen = await observe(session, self.kube, self.deleted, now)
         plan = make_plan(seen, now, self.config)
         if plan.need is not None and (queue := self.admission.turn(session, plan.need, now)) is not None:
@@ -161,7 +165,7 @@ def count(session: AgentSession, status: AgentSessionStatus, now: datetime) -> N
     before, age = session.status, (now - session.metadata.creation_timestamp).total_seconds()
     if status.is_true("Active") and before.start_time is None and session.spec.pattern != "Hybrid":
         metrics.start_seconds.observe(age)
-    if status.last_termination and status.last_termination != before.last_termination:
+    if status.last_termination and _is_another(status.last_termination, before.last_termination):
         metrics.attempt_failed(status.last_termination.reason)
     if session.lasts:
         metrics.spent(session.metadata.namespace, since(before.usage, status.usage), _dollars_since(before, status))
@@ -169,6 +173,13 @@ def count(session: AgentSession, status: AgentSessionStatus, now: datetime) -> N
         outcome = "succeeded" if status.is_true("Succeeded") else "failed"
         dollars = float(cost(status.usage))
         metrics.session_finished(session.metadata.namespace, outcome, age, status.usage or Usage(), dollars)
+
+
+def _is_another(end: Termination, before: Termination | None) -> bool:
+    """Return whether that is another end than before: of a pod's, more may have become known."""
+    if before is None or end.in_place or before.in_place:
+        return end != before
+    return (end.pod, end.pod_uid) != (before.pod, before.pod_uid)
 
 
 def _dollars_since(before: AgentSessionStatus, status: AgentSessionStatus) -> float:

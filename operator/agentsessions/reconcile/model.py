@@ -9,6 +9,7 @@ from agentsessions.api.base import Json
 from agentsessions.api.session import AgentSession
 from agentsessions.api.status import AgentSessionStatus
 from agentsessions.api.template import TemplateFields
+from agentsessions.policies.deadline import LAST_SECONDS
 from agentsessions.policies.facts import PodFacts
 from agentsessions.policies.startup import PodWarning
 
@@ -65,13 +66,22 @@ class StartOwner:
 class DeletePod:
     """Delete exactly this pod, and only if it is still as it was seen where `unchanged`.
 
-    `lost`: nobody will confirm its end, so that it is taken off the API server without.
+    `lost`: nobody will confirm its end, so that it is taken off the API server without. `soon`: its session is over, so
+    that its turn gets nothing of a long grace period.
     """
 
     pod: PodFacts
     namespace: str
     unchanged: bool = False
     lost: bool = False
+    soon: bool = False
+
+    @property
+    def grace(self) -> int | None:
+        """Seconds of grace; None is what the pod says itself, which must not be exceeded either."""
+        if self.lost:
+            return 0
+        return LAST_SECONDS if self.soon and self.pod.grace > LAST_SECONDS else None
 
 
 @dataclass(frozen=True, slots=True)

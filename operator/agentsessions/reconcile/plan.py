@@ -35,11 +35,16 @@ def _without_lost(seen: Observed, plan: Plan, now: datetime) -> Plan:
 
     But for those with a volume, which one that lives on would share with its successor.
     """
-    if seen.session.status.resolved is not None and seen.session.status.resolved.storage:
+    if _has_volume(seen.session.status):
         return plan
     leaving = [pod for pod in seen.own_pods if pod.deleting and not pod.is_terminal]
     lost = [DeletePod(pod, seen.namespace, lost=True) for pod in leaving if is_lost(pod, now)]
     return plan.then(*lost).within(starting.LOOK_AGAIN if len(lost) < len(leaving) else None)
+
+
+def _has_volume(status: AgentSessionStatus) -> bool:
+    """Return whether the session's pods share a disk, as far as status says."""
+    return status.resolved is not None and bool(status.resolved.storage)
 
 
 def _present_attempt(seen: Observed, now: datetime, config: OperatorConfig) -> Plan:
@@ -56,6 +61,8 @@ def _present_attempt(seen: Observed, now: datetime, config: OperatorConfig) -> P
         return ending.attempt_ended(seen, pod, now, config)
     if _is_overdue(seen.session.status, pod, now):
         return ending.overdue(seen, pod, now)
+    if pod.deleting and is_lost(pod, now) and not _has_volume(seen.session.status):
+        return ending.attempt_ended(seen, pod, now, config)
     if pod.has_started:
         return _running(seen, pod, now, config)
     return _waiting(seen, pod, now, config)

@@ -61,6 +61,26 @@ def test_what_the_node_says(status: Json, field: str, value: str) -> None:
     assert getattr(make_pod().with_status(status).facts(), field) == value
 
 
+@pytest.mark.parametrize(
+    ("status", "by", "with_node"),
+    [
+        pytest.param(kubelet.node_lost(), "DeletionByPodGC", True, id="the-node-is-removed"),
+        pytest.param(kubelet.unreachable(), "DeletionByTaintManager", True, id="the-node-is-not-heard-of"),
+        pytest.param(kubelet.tainted(), "DeletionByTaintManager", False, id="another-taint"),
+        pytest.param(
+            kubelet.tainted(kubelet.not_ready()), "DeletionByTaintManager", False, id="another-taint-of-one-not-ready"
+        ),
+        pytest.param(kubelet.drained(), "EvictionByEvictionAPI", False, id="drained"),
+        pytest.param(kubelet.evicted(), "TerminationByKubelet", False, id="evicted"),
+        pytest.param(kubelet.not_ready(cut_off=True), "", False, id="not-heard-of-for-a-moment"),
+        pytest.param(kubelet.running(), "", False, id="nobody"),
+    ],
+)
+def test_who_puts_an_end_to_it(status: Json, by: str, with_node: bool) -> None:
+    pod = make_pod().with_status(status).facts()
+    assert (pod.disrupted_by, pod.went_with_node) == (by, with_node)
+
+
 def test_a_scheduled_pod_is_not_unschedulable() -> None:
     status = kubelet.unschedulable()
     status["conditions"][0] |= {"status": "True"}

@@ -117,6 +117,8 @@ GOOD = (True, "Completed", False, True)
             id="deadline-beats-what-the-agent-saw-of-it",
         ),
         pytest.param(kubelet.node_lost(), (False, "NodeLost", True, False), id="node-lost"),
+        pytest.param(kubelet.unreachable(), (False, "NodeLost", True, False), id="node-not-heard-of"),
+        pytest.param(kubelet.tainted(), (False, "Evicted", True, False), id="another-taint"),
         pytest.param({"phase": "Failed"}, (False, "PodStopped", True, False), id="no-word-at-all"),
         pytest.param(
             {"phase": "Failed", "reason": "UnexpectedAdmissionError", "message": "no GPU"},
@@ -166,6 +168,19 @@ def test_verdict(status: Json, expected: tuple[bool, str, bool, bool]) -> None:
 def test_verdict_on_a_pod_that_somebody_deleted(status: Json, expected: tuple[bool, str, bool, bool]) -> None:
     found = judge(make_pod().with_status(status).deleting().facts(), UID)
     assert (found.succeeded, str(found.reason), found.retryable, found.counts) == expected
+
+
+@pytest.mark.parametrize("status", [kubelet.running(), kubelet.tainted(), kubelet.drained() | {"phase": "Running"}])
+def test_a_pod_that_is_given_up_was_lost_with_its_node(status: Json) -> None:
+    found = judge(make_pod().on_node("n1").with_status(status).deleting().facts(), UID, lost=True)
+    assert (found.reason, found.retryable, found.counts) == ("NodeLost", True, False)
+    assert "'n1'" in found.message
+
+
+@pytest.mark.parametrize("status", [kubelet.ended(1), kubelet.evicted(), kubelet.drained()])
+def test_one_that_has_said_how_it_ended_was_not_however_late_it_is(status: Json) -> None:
+    pod = make_pod().with_status(status | {"phase": "Failed"}).deleting().facts()
+    assert judge(pod, UID, lost=True) == judge(pod, UID)
 
 
 def test_the_memory_of_a_tool_is_not_the_agents_end() -> None:

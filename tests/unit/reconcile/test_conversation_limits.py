@@ -17,6 +17,7 @@ from unit.reconcile.test_counting import Since
 TURNS = {"maxSessionTurns": 10}
 DAY = 86_400
 OVERDUE = "The turn took longer than it may (`limits.turnDeadlineSeconds`) and was ended."
+SPENT = "The turn was ended: the agent used all the model turns of one message (`agent.maxTurns`)."
 
 
 def raised(on: Stage, **limits: object) -> None:
@@ -179,7 +180,7 @@ async def test_on_a_shared_host_it_stays_where_it_is_and_a_restarted_operator_sa
 
 @pytest.mark.requirement("H50")
 def test_a_turn_that_took_too_long_is_told_once_and_forgotten_after_the_next() -> None:
-    on, since = awake(make_nap(limits={"turnDeadlineSeconds": 60})), Since()
+    on = awake(make_nap(limits={"turnDeadlineSeconds": 60}))
     assert on.hosts.given[0].settings.limits.turn_deadline_seconds == 60
     fault = SessionFault(reason="TurnDeadlineExceeded", message=OVERDUE, time=NOW)
     on.tell(fault=fault)
@@ -193,10 +194,40 @@ def test_a_turn_that_took_too_long_is_told_once_and_forgotten_after_the_next() -
     on.hear()
     on.settle()
     assert on.events() == ["TurnDeadlineExceeded"]
-    assert since.grown("limits_reached_total", reason="TurnDeadlineExceeded") == 1
     on.tell(fault=None)
+    on.idle(60)
     on.settle()
     assert OVERDUE not in on.message()
+
+
+@pytest.mark.requirement("H50")
+@pytest.mark.parametrize("reason", ["MaxTurnsExceeded", "ModelUnavailable"])
+def test_a_turn_that_ended_at_another_bound_is_told_as_well(reason: str) -> None:
+    on = awake(make_nap())
+    on.tell(fault=SessionFault(reason=reason, message=SPENT, time=NOW))
+    on.settle()
+    assert on.says() == ("True", "Running")
+    assert SPENT in on.message()
+    assert on.events() == [reason]
+    on.idle(1)
+    on.tell(fault=SessionFault(reason=reason, message=SPENT, time=on.world.now))
+    assert on.settle() == 0, "the next one that ends so is no news"
+
+
+@pytest.mark.requirement("H50")
+def test_turns_of_which_every_other_one_reaches_a_bound_cost_no_write_each() -> None:
+    on = awake(make_nap())
+    before = on.status_writes()
+    for number in range(30):
+        on.idle(1)
+        fault = None if number % 2 else SessionFault(reason="MaxTurnsExceeded", message=SPENT, time=on.world.now)
+        on.tell(fault=fault, usage=Usage(turns=20 * number))
+        on.settle()
+    assert on.status_writes() - before == 1
+    assert on.events() == ["MaxTurnsExceeded"]
+    on.idle(60)
+    on.settle()
+    assert SPENT not in on.message(), "the last one ended well"
 
 
 @pytest.mark.requirement("H51")

@@ -217,6 +217,17 @@ def test_other_faults_are_none_of_that() -> None:
     assert since.grown("put_aways_refused_total", reason="Invented") == 0
 
 
+@pytest.mark.parametrize("reason", ["TurnDeadlineExceeded", "MaxTurnsExceeded", "ModelUnavailable"])
+def test_each_turn_that_ended_at_a_bound_is_counted_once(reason: str) -> None:
+    tally, since = Tally(), Since()
+    tally.heard("pod", make_host_session(UID))
+    for seconds in (1, 1, 5):
+        fault = {"reason": reason, "message": "The same each time.", "time": later(seconds)}
+        tally.heard("pod", make_host_session(UID, fault=fault))
+    tally.heard("pod", make_host_session(UID))
+    assert since.grown("limits_reached_total", reason=reason) == 2
+
+
 def test_repairs_are_counted_as_they_are_told_and_not_again_after_a_restart() -> None:
     tally, since = Tally(), Since()
     for number in (2, 2, 3, 5):

@@ -78,6 +78,20 @@ def test_only_what_is_safe_does_not_wait_for_its_turn(kind: str, seconds: str) -
 
 
 @pytest.mark.requirement("K02")
+@pytest.mark.parametrize(("kind", "seconds"), [("Safe", "0"), ("AtTurnBoundary", "90"), ("Never", "90")])
+def test_an_ephemeral_session_is_told_of_its_grace_likewise(kind: str, seconds: str) -> None:
+    world = World()
+    limits = {"activeDeadlineSeconds": 600}
+    maker = make_session().with_spec(disruption=kind, terminationGracePeriodSeconds=90, limits=limits)
+    world.add(SESSIONS, maker.json())
+    Operator(world).settle()
+    spec = pod_of(world)["spec"]
+    env = {var["name"]: var.get("value") for var in spec["containers"][0]["env"]}
+    assert (env["AGENTSESSIONS_GRACE_SECONDS"], spec["terminationGracePeriodSeconds"]) == (seconds, 90)
+    assert (env["AGENTSESSIONS_DEADLINE_SECONDS"], spec["activeDeadlineSeconds"]) == ("600", 600)
+
+
+@pytest.mark.requirement("K02")
 def test_a_change_reaches_the_pod_that_runs_with_one_patch_and_costs_nothing_after() -> None:
     on = awake()
     for number, kind in enumerate(["Never", "AtTurnBoundary", "Safe", "Never"], start=1):

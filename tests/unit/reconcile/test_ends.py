@@ -40,6 +40,19 @@ def test_a_deadline_that_the_node_does_not_keep_is_kept_by_the_operator() -> Non
     assert operator.look() == 0
 
 
+@pytest.mark.requirement("H50")
+@pytest.mark.parametrize(("grace", "given"), [(5, 5), (600, 20)])
+def test_what_is_over_its_deadline_gets_no_long_grace(grace: int, given: int) -> None:
+    limits = {"activeDeadlineSeconds": 100}
+    world, operator = start_world(make_session().with_spec(limits=limits, terminationGracePeriodSeconds=grace))
+    operator.settle()
+    world.set_pod(pod_of(world), kubelet.running())
+    world.now += timedelta(seconds=160)
+    operator.settle()
+    assert ready(world) == ("False", "DeadlineExceeded")
+    assert pod_of(world)["metadata"]["deletionGracePeriodSeconds"] == given
+
+
 def test_a_pod_that_starts_at_the_moment_of_its_deadline_runs_on() -> None:
     world, operator = start_world(make_session().with_spec(limits={"startDeadlineSeconds": 100}))
     operator.settle()
@@ -122,6 +135,9 @@ def test_a_pod_that_was_lost_with_its_node_is_followed_by_another_attempt() -> N
     world.now += timedelta(seconds=1)
     operator.settle()
     assert lost not in [pod["metadata"]["name"] for pod in world.pods()]
+    last = world.session().status.last_termination
+    assert last is not None
+    assert (last.reason, last.pod, world.session().status.restarts) == ("NodeLost", lost, 1)
     assert ready(world) in [("False", "Starting"), ("False", "BackOff")]
     assert world.session().status.failures == 0
 

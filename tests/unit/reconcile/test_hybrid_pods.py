@@ -2,13 +2,16 @@
 
 import pytest
 
+from agentsessions import metrics
 from agentsessions.api.base import Json
 from agentsessions.api.host import PROBLEM_PREFIX, Beginning
 from agentsessions.hosts.errors import Unreachable, error_for
 from agentsessions.kube.paths import PODS
 from unit import kubelet
-from unit.hybrid import NAME, UID, awake, make_nap, not_ready, own_pod, serving, start
+from unit.hybrid import NAME, UID, Stage, awake, make_nap, not_ready, own_pod, serving, start
 from unit.make import NAMESPACE, make_session
+
+DRAIN: list[Json] = kubelet.drained()["conditions"]
 
 
 def test_leftover_pods_are_deleted_once_and_never_anothers() -> None:
@@ -139,12 +142,53 @@ def test_a_pod_that_was_lost_with_its_node_is_followed_after_a_while_by_one_that
     on.settle()
     assert on.pods() == [own_pod(2)]
     assert on.deletions() == before + 1
+    assert told(on) == ("NodeLost", own_pod(1), 1)
     on.start_pods()
     on.settle()
     assert on.says() == ("True", "Running")
     epochs = [given.epoch or 0 for given in on.hosts.given]
     assert epochs == sorted(set(epochs))
     assert len(epochs) == 2
+
+
+@pytest.mark.requirement("K02", "H04")
+@pytest.mark.parametrize(
+    ("status", "reason"), [(kubelet.unreachable(), "NodeLost"), (kubelet.tainted(), "Evicted")], ids=["lost", "tainted"]
+)
+def test_whose_taint_it_was_is_told_at_once(status: Json, reason: str) -> None:
+    on = awake()
+    (pod,) = on.world.pods()
+    on.world.set_pod(pod, status)
+    on.world.delete_gracefully(PODS, on.world.objects[PODS, NAMESPACE, pod["metadata"]["name"]])
+    on.settle()
+    assert told(on) == (reason, own_pod(1), 0)
+
+
+@pytest.mark.requirement("K02")
+def test_a_node_that_is_lost_while_it_is_drained_is_told_and_counted_once() -> None:
+    on, before = awake(), {reason: failed(reason) for reason in ("Evicted", "NodeLost")}
+    (pod,) = on.world.pods()
+    on.world.set_pod(pod, pod["status"] | {"conditions": [*pod["status"]["conditions"], *DRAIN]})
+    on.world.delete_gracefully(PODS, on.world.objects[PODS, NAMESPACE, pod["metadata"]["name"]])
+    on.settle()
+    assert told(on) == ("Evicted", own_pod(1), 0)
+    on.idle(30)
+    on.settle()
+    assert told(on) == ("NodeLost", own_pod(1), 1)
+    assert on.session().status.disruptions == 1
+    assert {reason: failed(reason) - count for reason, count in before.items()} == {"Evicted": 1, "NodeLost": 0}
+
+
+def told(on: Stage) -> tuple[str, str, int]:
+    """Return what status tells of the last end, of which pod, and how often the session went on."""
+    status = on.session().status
+    assert status.last_termination is not None
+    return status.last_termination.reason, status.last_termination.pod, status.restarts
+
+
+def failed(reason: str) -> float:
+    """Return how many ends for that reason were counted."""
+    return metrics.REGISTRY.get_sample_value("agentsessions_attempts_failed_total", {"reason": reason}) or 0.0
 
 
 @pytest.mark.requirement("K02", "H04")

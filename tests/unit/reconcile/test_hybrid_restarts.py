@@ -479,6 +479,44 @@ def test_what_others_do_to_its_pods_is_never_held_against_it(status: Json) -> No
 
 
 @pytest.mark.requirement("K02")
+@pytest.mark.parametrize("seen_before", [False, True])
+def test_the_end_of_a_pod_has_its_exit_code_and_time_also_if_it_was_seen_to_come(seen_before: bool) -> None:
+    on = awake()
+    on.idle(60)
+    (pod,) = on.world.pods()
+    drain = kubelet.drained(143)
+    if seen_before:
+        conditions = [*pod["status"]["conditions"], *drain["conditions"]]
+        on.world.set_pod(pod, pod["status"] | {"conditions": conditions})
+        on.world.delete_gracefully(PODS, pod)
+        on.settle()
+        first = on.session().status.last_termination
+        assert first is not None
+        assert (first.reason, first.exit_code, first.finished_at) == ("Evicted", None, on.world.now)
+    ended = on.world.now + timedelta(seconds=7)
+    on.idle(10)
+    drain["containerStatuses"][0]["state"]["terminated"]["finishedAt"] = stamp(ended)
+    on.world.set_pod(pod, drain | {"phase": "Failed"})
+    on.settle()
+    status = on.session().status
+    assert status.last_termination is not None
+    assert (status.last_termination.reason, status.last_termination.exit_code) == ("Evicted", 143)
+    assert status.last_termination.finished_at == ended
+    assert (status.disruptions, status.failures) == (1, 0)
+
+
+@pytest.mark.requirement("K02")
+def test_a_pod_of_whose_container_nothing_is_known_has_no_exit_code() -> None:
+    on = awake()
+    (pod,) = on.world.pods()
+    on.world.set_pod(pod, kubelet.node_lost())
+    on.settle()
+    last = on.session().status.last_termination
+    assert last is not None
+    assert (last.reason, last.exit_code, last.finished_at) == ("NodeLost", None, on.world.now)
+
+
+@pytest.mark.requirement("K02")
 def test_a_loss_is_told_while_the_next_pod_is_refused() -> None:
     on = awake()
     on.idle(60)

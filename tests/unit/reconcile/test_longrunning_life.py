@@ -4,14 +4,17 @@ from datetime import timedelta
 
 import pytest
 
+from agentsessions.api.base import Json
 from agentsessions.api.host import Beginning, Phase
 from agentsessions.api.status import Usage
 from agentsessions.kube.paths import PODS, POOLS, SESSIONS, TEMPLATES
 from agentsessions.policies.placement import rank
 from agentsessions.reconcile.longrunning.hostwatch import clear_leftovers
+from agentsessions.reconcile.pools.loop import PoolReconciler
+from unit import kubelet
 from unit.hosts.fakehost import FakeHost, make_host_session, until
 from unit.lasting import KEY, make_pool, make_talk, stage, two_hosts
-from unit.make import NAMESPACE, stamp
+from unit.make import CONFIG, NAMESPACE, stamp
 
 UID = "11111111-1111-4111-8111-111111111111"
 STORED = {"workspace": {"storage": "1Gi"}}
@@ -257,6 +260,77 @@ async def test_without_a_volume_a_lost_host_means_to_move_along_the_hash() -> No
         assert now.host.pod != was.pod
         assert (now.restarts, on.says()) == (1, ("True", "Running"))
         assert on.events() == ["HostLost"]
+        assert now.last_termination is not None
+        assert (now.last_termination.reason, now.last_termination.pod_uid) == ("HostLost", was.pod_uid)
+        assert (now.last_termination.node, now.last_termination.finished_at) == ("n1", on.world.now)
+
+
+@pytest.mark.requirement("K02", "H37")
+@pytest.mark.parametrize(
+    ("status", "deleting", "reason", "exit_code"),
+    [
+        pytest.param(kubelet.evicted(), False, "Evicted", 137, id="evicted"),
+        pytest.param(kubelet.unreachable(), True, "NodeLost", None, id="not-heard-of"),
+        pytest.param(kubelet.node_lost(), False, "NodeLost", None, id="node-removed"),
+        pytest.param(kubelet.tainted(), True, "Evicted", None, id="tainted"),
+        pytest.param(kubelet.ended(143), True, "PodStopped", 143, id="deleted"),
+    ],
+)
+async def test_how_its_host_ended_is_told_by_the_pod_while_that_is_seen(
+    status: Json, deleting: bool, reason: str, exit_code: int | None
+) -> None:
+    async with stage(*two_hosts()) as on:
+        await on.settle()
+        was = on.session().status.host
+        assert was is not None
+        pod = on.world.objects[PODS, NAMESPACE, was.pod]
+        on.world.set_pod(pod, status | {"podIP": "10.0.0.7"})
+        if deleting:
+            pod["metadata"]["deletionTimestamp"] = stamp(on.world.now)
+        assert await on.settle() == 1
+        first = on.session().status.last_termination
+        assert first is not None
+        assert (first.reason, first.pod_uid, first.exit_code) == (reason, was.pod_uid, exit_code)
+        on.lose_pod(was.pod)
+        await on.follow()
+        await on.settle()
+        found = on.session().status
+        assert (found.last_termination, found.restarts, on.says()) == (first, 1, ("True", "Running"))
+        assert (found.failures, found.disruptions) == (0, 0), "of a pool's host any session may be the cause"
+        assert on.events() == ["HostLost"]
+
+
+@pytest.mark.requirement("K02", "H37")
+async def test_a_host_that_the_operator_gives_up_was_lost_with_its_node() -> None:
+    async with stage(*two_hosts()) as on:
+        await on.settle()
+        was = on.session().status.host
+        assert was is not None
+        pod = on.world.objects[PODS, NAMESPACE, was.pod]
+        pod["metadata"]["deletionTimestamp"] = stamp(on.world.now)
+        await on.settle()
+        assert on.session().status.last_termination is None, "it may yet say how it ends"
+        on.world.now += timedelta(seconds=30)
+        pools = PoolReconciler(on.world, CONFIG, on.lasting, lambda: on.world.now)  # type: ignore[arg-type]
+        await pools.reconcile((NAMESPACE, "chat"))
+        assert was.pod not in [pod["metadata"]["name"] for pod in on.world.pods()]
+        await on.follow()
+        await on.settle()
+        last = on.session().status.last_termination
+        assert last is not None
+        assert (last.reason, last.pod_uid) == ("NodeLost", was.pod_uid)
+
+
+async def test_a_host_that_never_had_the_session_has_ended_nothing_of_it() -> None:
+    async with stage(*two_hosts()) as on:
+        await on.look()
+        was = on.session().status.host
+        assert was is not None
+        on.lose_pod(was.pod)
+        await on.follow()
+        await on.settle()
+        assert on.session().status.last_termination is None
+        assert on.events() == []
 
 
 @pytest.mark.requirement("H37")
@@ -277,6 +351,16 @@ async def test_with_a_volume_a_lost_host_is_waited_for_and_found_under_its_name(
         now = on.session().status
         assert now.host is not None
         assert (now.host.pod, now.host.pod_uid, now.restarts) == (was.pod, heir.uid, 1)
+        assert now.last_termination is not None
+        assert (now.last_termination.reason, now.last_termination.pod_uid) == ("HostLost", was.pod_uid)
+        on.lose_pod(heir.pod)
+        await on.settle()
+        again = on.session().status.last_termination
+        assert again is not None
+        assert again.pod_uid == heir.uid, "another pod of the same name"
+        on.put_pod(was.pod, "pod-uid-third")
+        heir.uid, heir.sessions = "pod-uid-third", {}
+        await on.settle()
         assert on.says("Resumed") == ("True", "TranscriptFound")
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from agentsessions import metrics
 from agentsessions.api.base import Json
+from agentsessions.api.conditions import State, conditions_for
 from agentsessions.api.status import AgentSessionStatus, Host, Usage
 from agentsessions.handlers.watches import Watches
 from agentsessions.hosts.client import HostAddress
@@ -73,6 +74,20 @@ def test_figures_wait_for_their_minute_and_everything_else_does_not() -> None:
     assert paced(before, figures, NOW, later(20)) == (before, timedelta(seconds=40))
     assert paced(before, figures, NOW, later(60)) == (figures, None)
     assert paced(before, moved, NOW, later(20)) == (moved, None)
+
+
+def test_that_ready_says_less_waits_with_the_figures_and_that_it_says_something_new_does_not() -> None:
+    short, long, other = (running(text) for text in ("On it.", "On it. The turn was ended.", "On another."))
+    assert paced(long, short, NOW, later(20)) == (long, timedelta(seconds=40))
+    assert paced(long, short, NOW, later(60)) == (short, None)
+    assert paced(short, long, NOW, later(20)) == (long, None)
+    assert paced(long, other, NOW, later(20)) == (other, None)
+
+
+def running(text: str) -> AgentSessionStatus:
+    """Return the status of a session that runs."""
+    row = conditions_for(State.RUNNING, "Running", text, previous=(), generation=1, now=NOW, ends=False)
+    return AgentSessionStatus(conditions=row)
 
 
 def talk(name: str, uid: str, host: str = "", pod_uid: str = "") -> Json:

@@ -11,8 +11,9 @@ from datetime import datetime
 from typing import NamedTuple
 
 from agentsessions import metrics
+from agentsessions.api.bounds import OF_A_TURN
 from agentsessions.api.conditions import HELD, LIMITED, ConditionType, Reason
-from agentsessions.api.host import HostSession
+from agentsessions.api.host import HostSession, SessionFault
 from agentsessions.api.session import AgentSession
 from agentsessions.api.status import AgentSessionStatus
 from agentsessions.hosts.errors import HostError
@@ -20,8 +21,7 @@ from agentsessions.reconcile.model import Notice
 
 _PUT_AWAY = frozenset({Reason.ASLEEP, Reason.SUSPENDED}) | LIMITED
 _NOT_WAKING = _PUT_AWAY | {Reason.QUEUED}
-_BOUNDS = LIMITED | {Reason.TURN_DEADLINE_EXCEEDED}
-_CANNOT = frozenset({Reason.ARCHIVE_FAILED, Reason.STORE_BEHIND})
+_CANNOT: frozenset[str] = frozenset({Reason.ARCHIVE_FAILED, Reason.STORE_BEHIND})
 """Faults by which a host says that it could not put a session away."""
 
 
@@ -31,6 +31,7 @@ class _Heard(NamedTuple):
     pod_uid: str
     repairs: int
     cannot: datetime | None
+    cut: datetime | None
 
 
 @dataclass
@@ -52,24 +53,27 @@ class Tally:
         if outcome := _taken_up(before, status):
             metrics.resumes.labels(metrics.known(outcome)).inc()
         for notice in notices:
-            if notice.reason in _BOUNDS:
+            if notice.reason in LIMITED:
                 metrics.limits_reached.labels(notice.reason).inc()
         metrics.turns_interrupted.inc(sum(notice.reason == Reason.TURN_INTERRUPTED for notice in notices))
 
     def heard(self, pod_uid: str, told: HostSession) -> None:
-        """Count what a host tells that no status has: repairs of the store, and that a session could not be put away.
+        """Count what a host tells and no status has.
 
-        What it says first is where counting begins: it may have been counted before.
+        That is repairs of the store, that a session could not be put away, and each turn that ended at a bound: status
+        tells of several in a row as of one. What it says first is where counting begins: that may have been counted.
         """
         uid = str(told.session_id)
-        cannot = told.fault if told.fault is not None and told.fault.reason in _CANNOT else None
+        cannot, cut = _fault(told, _CANNOT), _fault(told, OF_A_TURN)
         before = self._heard.get(uid)
-        self._heard[uid] = _Heard(pod_uid, told.store_repairs, cannot.time if cannot else None)
+        self._heard[uid] = _Heard(pod_uid, told.store_repairs, _time(cannot), _time(cut))
         if before is None or before.pod_uid != pod_uid:
             return
         metrics.store_repairs.inc(max(0, told.store_repairs - before.repairs))
         if cannot is not None and cannot.time != before.cannot:
             metrics.put_aways_refused.labels(cannot.reason).inc()
+        if cut is not None and cut.time != before.cut:
+            metrics.limits_reached.labels(cut.reason).inc()
 
     def refused(self, error: HostError) -> None:
         """Count a host that will not even try to put a session away."""
@@ -91,6 +95,15 @@ class Tally:
             metrics.wake_seconds.observe(self.clock() - began)
         elif before.host is None and status.is_true(ConditionType.RECONCILING):
             self._waking.setdefault(uid, self.clock())
+
+
+def _fault(told: HostSession, reasons: frozenset[str]) -> SessionFault | None:
+    """Return what a host says is wrong, if it is one of these."""
+    return told.fault if told.fault is not None and told.fault.reason in reasons else None
+
+
+def _time(fault: SessionFault | None) -> datetime | None:
+    return fault.time if fault is not None else None
 
 
 def _taken_up(before: AgentSessionStatus, status: AgentSessionStatus) -> str:

@@ -2,12 +2,19 @@
 
 from datetime import datetime, timedelta
 
+from agentsessions.api.conditions import ConditionType
 from agentsessions.api.host import HostSession
 from agentsessions.api.status import AgentSessionStatus, Usage
 from agentsessions.policies.spending import cost
 
 INTERVAL = timedelta(seconds=60)
-"""Figures alone are written no more often than this; a condition that changes is written at once, figures with it."""
+"""Figures alone are written no more often than this; a condition that changes is written at once, figures with it.
+
+Only that a former turn is told of no more waits too.
+"""
+
+_RUNNING = frozenset({ConditionType.READY, ConditionType.ACTIVE})
+"""The conditions of a session that runs; both have the same words."""
 
 
 def with_figures(status: AgentSessionStatus, news: HostSession) -> AgentSessionStatus:
@@ -34,7 +41,7 @@ def paced(
     before: AgentSessionStatus, after: AgentSessionStatus, written: datetime | None, now: datetime
 ) -> tuple[AgentSessionStatus, timedelta | None]:
     """Return what is to be written now, and how long what is held back has to wait."""
-    if after == before or after.conditions != before.conditions or _but_figures(after) != _but_figures(before):
+    if after == before or _but_what_waits(after) != _but_what_waits(before) or _is_louder(before, after):
         return after, None
     if before.transcript is None and after.transcript is not None:
         return after, None  # from now on nobody takes an empty store for a session that never spoke
@@ -42,9 +49,21 @@ def paced(
     return (after, None) if left <= timedelta() else (before, left)
 
 
-def _but_figures(status: AgentSessionStatus) -> AgentSessionStatus:
-    """Return a status without what changes all the time."""
-    return status.model_copy(update={"usage": None, "transcript": None, "last_activity_time": None})
+def _but_what_waits(status: AgentSessionStatus) -> AgentSessionStatus:
+    """Return a status without what changes all the time, and without the words of a session that runs."""
+    conditions = [one.model_copy(update={"message": ""}) if one.type in _RUNNING else one for one in status.conditions]
+    figures = {"usage": None, "transcript": None, "last_activity_time": None}
+    return status.model_copy(update={"conditions": conditions} | figures)
+
+
+def _is_louder(before: AgentSessionStatus, after: AgentSessionStatus) -> bool:
+    """Return whether Ready says something new.
+
+    That it has no more to say of an earlier turn waits with the figures: turns of which every other one reaches a bound
+    would cost a write each.
+    """
+    said, says = before.condition(ConditionType.READY), after.condition(ConditionType.READY)
+    return said is not None and says is not None and not said.message.startswith(says.message)
 
 
 def _latest(before: datetime | None, told: datetime | None) -> datetime | None:

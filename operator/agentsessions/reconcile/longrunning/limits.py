@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from agentsessions.api.bounds import SessionLimits, explain, reached
+from agentsessions.api.bounds import OF_A_TURN, SessionLimits, explain, reached
 from agentsessions.api.conditions import LIMITED, ConditionType, Reason, State
 from agentsessions.api.host import HostSession
 from agentsessions.api.status import AgentSessionStatus
@@ -32,15 +32,15 @@ def watched(around: Around, step: Step, limits: SessionLimits, now: datetime) ->
     return step.within(left) if left > timedelta() else step
 
 
-def overdue(news: HostSession) -> str:
-    """Return what to say of a last turn that took too long; nothing if it did not."""
+def last_words(news: HostSession) -> str:
+    """Return what to say of a last turn that ended at a bound; nothing of one that did not."""
     fault = news.fault
-    return fault.message if fault is not None and fault.reason == Reason.TURN_DEADLINE_EXCEEDED else ""
+    return fault.message if fault is not None and fault.reason in OF_A_TURN else ""
 
 
 def cut_short(before: AgentSessionStatus, after: AgentSessionStatus, news: HostSession) -> tuple[Notice, ...]:
-    """Return the event that tells of a turn that took too long, unless status says so already."""
-    text = overdue(news)
+    """Return the event that tells of a turn that ended at a bound, unless status says so already."""
+    text = last_words(news)
     known, said = before.condition(ConditionType.READY), after.condition(ConditionType.READY)
     new = text and said is not None and text in said.message and (known is None or text not in known.message)
-    return (Notice("Warning", Reason.TURN_DEADLINE_EXCEEDED, "Turn", text),) if new else ()
+    return (Notice("Warning", news.fault.reason, "Turn", text),) if new and news.fault is not None else ()

@@ -28,10 +28,11 @@ class Around:
 
     A Hybrid session without a pool has hosts of its own: `pods` has the same pods as `hosts`, in more detail.
     `fork_from` is the uid of the session that it begins with a copy of. `cleanup` is the pod that removes what a
-    session which is being deleted has stored. `killings` are the node's words on why it stopped the host's container,
-    where that has ended anew; `restarted` is whether this pass has counted that already. `limits` are the session's
-    bounds, as its host is told them, once the decision has begun. `cannot_pull_for` is how long its pod has been
-    seen unable to pull its image.
+    session which is being deleted has stored. `host_pod` is the pod of the pool's host that it is on, in
+    more detail; `given_up` is whether the operator has taken that off the API server, since its node is not heard of.
+    `killings` are the node's words on why it stopped the host's container, where that has ended anew; `restarted` is
+    whether this pass has counted that already. `limits` are the session's bounds, as its host is told them, once the
+    decision has begun. `cannot_pull_for` is how long its pod has been seen unable to pull its image.
     """
 
     session: AgentSession
@@ -52,6 +53,8 @@ class Around:
     fork_from: str | None = None
     fork_problem: str = ""
     cleanup: PodFacts | None = None
+    host_pod: PodFacts | None = None
+    given_up: bool = False
     killings: Sequence[PodWarning] = ()
     restarted: bool = False
     limits: SessionLimits = field(default_factory=SessionLimits)

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
+from agentsessions.api.base import Json
 from agentsessions.api.names import CLEANUP_SELECTOR, LABEL_POOL_UID, LABEL_SESSION_UID, cleanup_name
 from agentsessions.api.pool import DEFAULT_SESSIONS_PER_HOST, AgentPool
 from agentsessions.api.session import AgentSession
@@ -36,7 +37,9 @@ async def observe(
     if pool is None:
         return Around(session, pool_name=name)
     template_name, template, problem = await read_template(pool.metadata.namespace, pool.spec.template_ref, kube)
-    hosts = await _hosts(pool, kube)
+    bodies = await _hosts(pool, kube)
+    hosts = [host_facts(body) for body in bodies]
+    at = (session.status.host.pod_uid if session.status.host is not None else None) or ""
     views = {view.address.uid: view for view in streams.hosts()}
     mine = _view(session, streams)
     fork_from, fork_problem = await _fork_source(session, kube)
@@ -58,6 +61,8 @@ async def observe(
         written=written,
         fork_from=fork_from,
         fork_problem=fork_problem,
+        host_pod=next((pod_facts(body) for body in bodies if body["metadata"]["uid"] == at), None),
+        given_up=occupancy.is_given_up(at),
         killings=await _killings(session, hosts, kube),
     )
 
@@ -141,8 +146,8 @@ async def _pool(namespace: str, name: str, kube: Kube) -> AgentPool | None:
         return None
 
 
-async def _hosts(pool: AgentPool, kube: Kube) -> list[HostFacts]:
+async def _hosts(pool: AgentPool, kube: Kube) -> list[Json]:
     """Return the pool's host pods; a pod that nothing controls only bears the label."""
     selector = f"{LABEL_POOL_UID}={pool.metadata.uid}"
-    found = [host_facts(pod) for pod in await kube.list(PODS, pool.metadata.namespace, labelSelector=selector)]
-    return sorted((host for host in found if host.owner_uid), key=lambda host: host.name)
+    found = await kube.list(PODS, pool.metadata.namespace, labelSelector=selector)
+    return sorted((pod for pod in found if host_facts(pod).owner_uid), key=lambda pod: str(pod["metadata"]["name"]))

@@ -16,6 +16,7 @@ from agentsessions.policies.hosts import HostFacts
 
 Key = tuple[str, str]
 _AT_REST = frozenset({Reason.ASLEEP, Reason.SUSPENDED})
+_REMEMBERED = 1000
 FULL_FOR = timedelta(seconds=30)
 """How long a host that had no room is not asked again."""
 
@@ -38,12 +39,13 @@ class Seat:
 
 @dataclass
 class Occupancy:
-    """All sessions that last, by pool, and the hosts that were full a moment ago."""
+    """All sessions that last, by pool, the hosts that were full a moment ago, and those lost with their nodes."""
 
     _seats: dict[str, Seat] = field(default_factory=dict)
     _pools: dict[Key, dict[str, Seat]] = field(default_factory=dict)
     _keys: dict[Key, set[str]] = field(default_factory=dict)
     _full: dict[str, datetime] = field(default_factory=dict)
+    _given_up: dict[str, None] = field(default_factory=dict)
 
     def told(self, body: Json) -> None:
         """Take note of what a watch delivers; what a pass knows is newer, and stays."""
@@ -61,6 +63,19 @@ class Occupancy:
         durable = session.status.condition("TranscriptDurable")
         unstored = durable is not None and durable.status == "False"
         self._sit(Seat(session.metadata.uid, session.key, pool, pod, pod_uid, asleep, unstored))
+
+    def give_up(self, pod_uid: str) -> None:
+        """Take note of a host that is taken off the API server, since its node is not heard of.
+
+        Only a help: after a restart, of such a host is known no more than that it is gone.
+        """
+        self._given_up[pod_uid] = None
+        while len(self._given_up) > _REMEMBERED:
+            del self._given_up[next(iter(self._given_up))]
+
+    def is_given_up(self, pod_uid: str) -> bool:
+        """Return whether a host was lost with its node."""
+        return pod_uid in self._given_up
 
     def leave(self, uid: str) -> None:
         """Forget a session that is gone."""

@@ -72,9 +72,11 @@ def ending(around: Around, pod: PodFacts, now: datetime) -> Step:
     reason = Reason.HOST_NOT_READY if rests else Reason.WAKING
     news, status = around.news, around.session.status
     told = with_figures(status, news) if news is not None else status
-    if status.host is not None and status.host.pod == pod.name and (pod.is_terminal or pod.disrupted):
+    given_up = is_lost(pod, now)
+    if status.host is not None and status.host.pod == pod.name and (pod.is_terminal or pod.disrupted or given_up):
         host = Host(pod=pod.name, pod_uid=pod.uid, node=pod.node)
-        told = with_loss(told, host, judge(pod, around.session.metadata.uid), now)
+        verdict = judge(pod, around.session.metadata.uid, lost=given_up)
+        told = with_loss(told, host, verdict, now, end=pod.ended)
     status = set_state(around, State.PROGRESSING, reason, text, now, onto=told)
     return Step(status, requeue=LOOK_AGAIN, actions=_without(around, now, but=""))
 

@@ -11,8 +11,10 @@ from agentsessions.api.status import AgentSessionStatus, Host
 from agentsessions.policies import placement
 from agentsessions.policies.endpoint import endpoint
 from agentsessions.policies.hosts import HostFacts
+from agentsessions.policies.nodeloss import is_lost
+from agentsessions.policies.outcome import Verdict, judge
 from agentsessions.reconcile.longrunning.model import LOOK_AGAIN, Around, Step
-from agentsessions.reconcile.longrunning.restarts import at
+from agentsessions.reconcile.longrunning.restarts import at, with_end
 from agentsessions.reconcile.longrunning.rows import set_state, waiting
 from agentsessions.reconcile.model import Notice
 
@@ -50,8 +52,25 @@ def put(around: Around, host: HostFacts, now: datetime, config: OperatorConfig) 
     )
 
 
+def ending(around: Around, now: datetime) -> Around:
+    """Return what is known with the end of the host's pod written down, as soon as the pod says how: it may not later.
+
+    So it is told also while the session still comes to the end of its turn there.
+    """
+    pod, status = around.host_pod, around.session.status
+    if pod is None or status.start_time is None:
+        return around
+    given_up = is_lost(pod, now)
+    if not pod.is_terminal and not given_up and not (pod.deleting and pod.disrupted):
+        return around
+    host = Host(pod=pod.name, pod_uid=pod.uid, node=pod.node)
+    verdict = judge(pod, around.session.metadata.uid, lost=given_up)
+    return _knowing(around, with_end(status, host, verdict, now, end=pod.ended))
+
+
 def lost(around: Around, pool: AgentPool, host: Host, storage: bool, now: datetime, config: OperatorConfig) -> Step:
     """The pod that held the session is gone, or stops and has stored it: wait for the heir of its files, or go."""
+    around = _left(around, host, now)
     heir = next((pod for pod in around.hosts if pod.name == host.pod and not pod.deleting), None)
     if heir is not None and heir.ready and storage:
         return put(_renumbered(around), heir, now, config)
@@ -59,6 +78,26 @@ def lost(around: Around, pool: AgentPool, host: Host, storage: bool, now: dateti
         text = f"Host '{host.pod}' is coming back; the session's files are on its volume."
         return waiting(around, Reason.HOST_NOT_READY, text, now, LOOK_AGAIN)
     return place(_renumbered(around), pool, now, config).saying(*_loss(around, around.session.status, host))
+
+
+def _left(around: Around, host: Host, now: datetime) -> Around:
+    """Return what is known with the loss of the host written down, unless its pod has said how it ended.
+
+    One that never said it had the session has ended nothing of it.
+    """
+    status, how = around.session.status, _how(around, host)
+    if status.start_time is None:
+        return around
+    verdict = Verdict(False, Reason.HOST_LOST, f"Host '{host.pod}' {how}.", retryable=True, counts=False)
+    if around.given_up:
+        text = f"Host '{host.pod}' was lost with its node '{host.node or ''}'."
+        verdict = replace(verdict, reason=Reason.NODE_LOST, message=text)
+    return _knowing(around, with_end(status, host, verdict, now))
+
+
+def _knowing(around: Around, status: AgentSessionStatus) -> Around:
+    """Return what is known with that status of the session."""
+    return replace(around, session=around.session.model_copy(update={"status": status}))
 
 
 def _renumbered(around: Around) -> Around:
@@ -69,8 +108,7 @@ def _renumbered(around: Around) -> Around:
     status = around.session.status
     if status.start_time is not None:
         return around
-    counted = status.model_copy(update={"restarts": status.restarts + 1})
-    return replace(around, session=around.session.model_copy(update={"status": counted}))
+    return _knowing(around, status.model_copy(update={"restarts": status.restarts + 1}))
 
 
 def _comes_back(pod: str, pool: AgentPool) -> bool:
@@ -89,6 +127,10 @@ def _loss(around: Around, status: AgentSessionStatus, host: Host) -> tuple[Notic
     """Return the event that says that a running session lost its host."""
     if status.start_time is None:
         return ()
-    how = "is gone" if around.pod(host.pod_uid) is None else "stops"
-    text = f"Host '{host.pod}' {how}; the session moves to another host of pool '{around.pool_name}'."
+    text = f"Host '{host.pod}' {_how(around, host)}; the session moves to another host of pool '{around.pool_name}'."
     return (Notice("Warning", Reason.HOST_LOST, "Move", text),)
+
+
+def _how(around: Around, host: Host) -> str:
+    """Return what has become of the session's host."""
+    return "is gone" if around.pod(host.pod_uid) is None else "stops"

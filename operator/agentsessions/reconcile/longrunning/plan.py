@@ -25,9 +25,9 @@ from agentsessions.policies.resolve import Settings, describe, resolve
 from agentsessions.reconcile.longrunning import forgetting, images, limit, ownpod, sleeping
 from agentsessions.reconcile.longrunning.figures import paced, with_figures
 from agentsessions.reconcile.longrunning.lastcopy import may_have_the_session
-from agentsessions.reconcile.longrunning.limits import bounded, cut_short, overdue, watched
+from agentsessions.reconcile.longrunning.limits import bounded, cut_short, last_words, watched
 from agentsessions.reconcile.longrunning.model import LOOK_AGAIN, Around, Handover, Step
-from agentsessions.reconcile.longrunning.placing import lost, place
+from agentsessions.reconcile.longrunning.placing import ending, lost, place
 from agentsessions.reconcile.longrunning.restarts import at, outlived
 from agentsessions.reconcile.longrunning.rows import blocked, set_state, waiting, with_resumed, with_stored
 from agentsessions.reconcile.model import Notice
@@ -73,7 +73,7 @@ def _lasting(around: Around, settings: Settings, now: datetime, config: Operator
     assert pool is not None  # the schema asks for one
     if host is None:
         return place(around, pool, now, config)
-    pod = around.pod(host.pod_uid)
+    around, pod = ending(around, now), around.pod(host.pod_uid)
     if pod is None:
         return lost(around, pool, host, settings.storage is not None, now, config)
     if pod.deleting and around.news is not None and around.news.put_away:
@@ -250,7 +250,7 @@ def as_told(
         # A pass that was cut short has not written the pod's uid, without which nothing of its host is heard.
         status = status.model_copy(update={"host": at(pod, status.host)})
         return set_state(around, State.BLOCKED, Reason.CLI_FAILED, text, now, onto=status)
-    return _running(around, status, pod, now, f"{_on(pod)} {overdue(news)}".rstrip())
+    return _running(around, status, pod, now, f"{_on(pod)} {last_words(news)}".rstrip())
 
 
 def _unheard(around: Around, status: AgentSessionStatus, pod: HostFacts, now: datetime) -> AgentSessionStatus:

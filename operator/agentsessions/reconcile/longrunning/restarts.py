@@ -11,6 +11,7 @@ from agentsessions.api.base import Json
 from agentsessions.api.conditions import Reason
 from agentsessions.api.status import AgentSessionStatus, Host, Termination
 from agentsessions.policies.crash import judge_end
+from agentsessions.policies.facts import Ended
 from agentsessions.policies.hosts import HostFacts
 from agentsessions.policies.outcome import Verdict
 from agentsessions.reconcile.longrunning.model import Around
@@ -46,14 +47,32 @@ def noted(around: Around, now: datetime) -> tuple[Around, tuple[Notice, ...]]:
     return replace(around, session=session, restarted=status.restarts != around.session.status.restarts), (notice,)
 
 
-def with_loss(status: AgentSessionStatus, host: Host, verdict: Verdict, now: datetime) -> AgentSessionStatus:
-    """Return the status with the loss of a pod written down, once for each; losses close together add up."""
-    before = status.last_termination
-    if before is not None and before.pod == host.pod and not before.in_place:
-        return status
-    ended = _ended(host, verdict.reason, verdict.message, now)
-    update = {"last_termination": ended} | _tally(status, 1, counts=verdict.counts, calm=_is_calm(status, now))
-    return status.model_copy(update=update)
+def with_loss(
+    status: AgentSessionStatus, host: Host, verdict: Verdict, now: datetime, *, end: Ended | None = None
+) -> AgentSessionStatus:
+    """Return the status with the loss of a session's own pod written down, once; losses close together add up."""
+    if _tells_of(status.last_termination, host):
+        return with_end(status, host, verdict, now, end=end)
+    tally = _tally(status, 1, counts=verdict.counts, calm=_is_calm(status, now))
+    return with_end(status, host, verdict, now, end=end).model_copy(update=tally)
+
+
+def with_end(
+    status: AgentSessionStatus, host: Host, verdict: Verdict, now: datetime, *, end: Ended | None = None
+) -> AgentSessionStatus:
+    """Return the status with the end of a pod in it; what it tells of that already, when it was to come, is completed.
+
+    `end` is how its container ended, as far as the pod still says: one that is deleted without grace does not.
+    """
+    last = status.last_termination
+    if last is None or not _tells_of(last, host):
+        last = _ended(host, verdict.reason, verdict.message, now)
+    update: Json = {}
+    if verdict.reason == Reason.NODE_LOST:  # also of a pod that was drained first, and whose node was lost then
+        update |= {"reason": verdict.reason, "message": verdict.message[:1024]}
+    if end is not None and last.exit_code is None:
+        update |= {"exit_code": end.exit_code, "finished_at": end.finished_at or last.finished_at}
+    return status.model_copy(update={"last_termination": last.model_copy(update=update)})
 
 
 def outlived(status: AgentSessionStatus, limit: int) -> AgentSessionStatus:
@@ -146,6 +165,13 @@ def _ended(where: Host, reason: str, message: str, moment: datetime, *, in_place
         node=where.node,
         in_place=in_place,
     )
+
+
+def _tells_of(last: Termination | None, host: Host) -> bool:
+    """Return whether that is the end of this very pod; hosts of pools bear the same name one after the other."""
+    if last is None or last.in_place or last.pod != host.pod:
+        return False
+    return not last.pod_uid or host.pod_uid in (None, last.pod_uid)
 
 
 def _is_told(last: Termination | None, pod_uid: str, moment: datetime) -> bool:

@@ -80,6 +80,7 @@ class PoolReconciler:
             for manifest in plan.children:
                 await self._ensure(manifest, seen)
             for host in plan.lost:
+                self.lasting.occupancy.give_up(host.uid)
                 with suppress(Conflict):  # another pod has the name by now
                     await self.kube.delete(PODS, seen.pool.metadata.namespace, host.name, grace=0, uid=host.uid)
         except Refused as error:
