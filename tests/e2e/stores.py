@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from e2e import manifests, store_pods
-from e2e.api import NAMESPACES, PODS, SECRETS, STATEFUL_SETS, Api, ApiError, Json
+from e2e.api import CLAIMS, NAMESPACES, PODS, SECRETS, STATEFUL_SETS, Api, ApiError, Json
 from e2e.lab import Lab
 from e2e.operator_pod import is_ready
 from e2e.store_pods import BUCKET, NAMESPACE, POSTGRES, REDIS, S3, Kind
@@ -133,6 +133,12 @@ class Store:
         finally:
             self._scale(1)
             self.wait_ready()
+
+    def begin_anew(self) -> None:
+        """Throw away its volume, and start it with another one, wherever there is a node for it."""
+        with self.stopped():
+            self.api.delete(CLAIMS, NAMESPACE, f"data-{self._pod_name}")
+            wait_for(self.api, CLAIMS, NAMESPACE, f"data-{self._pod_name}", lambda claim: claim is None, "its end")
 
     @contextmanager
     def frozen(self) -> Iterator[None]:

@@ -45,13 +45,15 @@ def node_cut_off(arena: Arena) -> None:
 
 
 def watches_frozen(arena: Arena) -> None:
-    """The operator's watches say nothing any more, and stay open, until the round is over."""
-    arena.undo.enter_context(wires.frozen(_operator(arena)))
+    """Watches say nothing any more, and stay open, until the round is over."""
+    for process in _clients(arena):
+        arena.undo.enter_context(wires.frozen(process))
 
 
 def calls_failing(arena: Arena) -> None:
-    """A tenth of the operator's calls are answered with 429 or 500, until the round is over."""
-    arena.undo.enter_context(errors.between(_operator(arena)))
+    """A tenth of the calls to the API are answered with 429 or 500, until the round is over."""
+    for process in _clients(arena):
+        arena.undo.enter_context(errors.between(process))
 
 
 def leader_frozen(arena: Arena) -> None:
@@ -81,8 +83,9 @@ def clock_stepped(arena: Arena) -> None:
         clocks.step(other, "directory")
 
 
-def _operator(arena: Arena) -> int:
-    """Return the process of the operator."""
-    found = process_of(arena.lab.operator.pod())
-    assert found is not None, "no process of the operator on this machine"
-    return found
+def _clients(arena: Arena) -> list[int]:
+    """Return the processes that ask the API: of the operator, and in a thorough run of the gateways."""
+    gateways = [process_of(pod, "directory") for pod in clocks.directories(arena.api) if THOROUGH]
+    found = [process_of(arena.lab.operator.pod()), *gateways]
+    assert None not in found, "no process of it on this machine"
+    return [one for one in found if one is not None]

@@ -77,6 +77,7 @@ class Rounds:
             moved = [act.story for act in acts if act.story.uid in away]
             await asyncio.gather(*(asyncio.to_thread(story.suspend) for story in moved))
         await asyncio.gather(*(act.moment.before(act.story) for act in acts))
+        await asyncio.gather(*(asyncio.to_thread(act.story.note_end) for act in acts))
         await asyncio.to_thread(self._ledger.read)
 
     def _offset(self, act: Act) -> float:
@@ -105,10 +106,7 @@ class Rounds:
         return Cell(self.strike.name, act.moment.name, hit, seconds, problems, stated=self.strike.seconds)
 
     async def _untold(self, act: Act, cell: Cell) -> list[str]:
-        """Return what status says of the end of a session's host, if it is not what has been done to it.
-
-        A kubelet takes its time to evict a pod.
-        """
+        """Return what status says anew of the end of a session's host, if it is not what has been done to it."""
         if not cell.hit or act.moment.sleeps or not (reasons := self.strike.reasons):
             return []
         try:

@@ -37,7 +37,7 @@ _SMALL = {
 class Story:
     """A Hybrid session; `acknowledged` and `cut` are digests of its messages, in order of sending.
 
-    `volume`: with a claim. `rounds` is how many it has been in.
+    `volume`: with a claim. `rounds` is how many it has been in, `known_end` how its host had ended before this one.
     """
 
     stage: Stage
@@ -50,6 +50,7 @@ class Story:
     volume: bool = False
     deleted: bool = False
     rounds: int = 0
+    known_end: Json = field(default_factory=dict)
 
     def begin(self) -> None:
         """Apply it."""
@@ -69,9 +70,23 @@ class Story:
         states = [one["state"] for one in self._pod_body().get("status", {}).get("containerStatuses", [])]
         return any("running" in state for state in states)
 
+    def note_end(self) -> None:
+        """Take note of what its status says now of how its host ended last."""
+        self.known_end = self._last_end()
+
     def ended_by(self) -> str:
-        """Return why its host ended last, by its status; nothing if it never did."""
-        return str(self._status().get("lastTermination", {}).get("reason", ""))
+        """Return why its host ended last, by its status; nothing if it has not since that was taken note of."""
+        last = self._last_end()
+        return "" if last == self.known_end else str(last["reason"])
+
+    def _last_end(self) -> Json:
+        found: Json = self._status().get("lastTermination", {})
+        return found
+
+    def lost(self, pod: str) -> bool:
+        """Return whether that pod of it has ended."""
+        found = self.stage.lab.api.get(PODS, self.stage.lab.namespace, pod)
+        return found is None or found["status"].get("phase") in ("Failed", "Succeeded")
 
     def suspend(self) -> None:
         """Put it to sleep, and let it take messages again."""

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 
 from e2e.api import NODES, PODS, ApiError
@@ -10,6 +10,7 @@ from e2e.killing import cordoned, end_operator, evict, has_died, kill_process
 from e2e.leadership import two_replicas
 from e2e.operator_pod import NAMESPACE
 from e2e.terminal import CommandFailed
+from e2e.waiting import WaitFailed, eventually
 from faults import clocks, control, room, versions
 from faults.arena import Arena
 from faults.control import local
@@ -22,10 +23,12 @@ HAMPERED_SECONDS = 140.0
 _GOING_AWAY = {"key": "agentsessions.test/going-away", "effect": "NoExecute"}
 DARK_SECONDS = 10
 """How long a node is without power, or its kubelet does not run."""
-
+EVICTED_SECONDS = 150
+"""Within which a kubelet has found what a pod uses of its disk: it measures volumes once a minute."""
 
 _OUTSIDE = frozenset({"Evicted", "PodStopped", "HostLost"})
 _KILLED, _CLI = frozenset({"HostCrashed"}), frozenset({"CLIFailed"})
+_DISK = frozenset({"EphemeralStorageExceeded"})
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class Strike:
     `local`: only where nodes are processes of this machine. `node`: it hits who is on that node. `cuts`: it may cut a
     turn; where it may not, each turn has to come to its end. `reach`: whether there is something of a session's own to
     strike at. `seconds`: the longest time until a session has done what it was at. `volume`: sessions have one.
-    `reasons`: by one of them `lastTermination` tells afterwards how the session's host ended, where it is known.
+    `reasons`: by one of them `lastTermination` tells anew afterwards how the session's host ended, where it is known.
     """
 
     name: str
@@ -95,8 +98,13 @@ def _in_pod(story: Story, command: str) -> bool:
 
 
 def _disk_filled(arena: Arena, story: Story) -> bool:
-    """More is written into the workspace than the session may have: the kubelet evicts its pod."""
-    return _in_pod(story, f"head -c {2 * DISK_MEGABYTES}M /dev/zero > /workspace/filled")
+    """More is written into the workspace than the session may have: the kubelet evicts its pod, once it has looked."""
+    pod = story.pod()
+    if not _in_pod(story, f"head -c {2 * DISK_MEGABYTES}M /dev/zero > /workspace/filled"):
+        return False
+    with suppress(WaitFailed):  # the end that its status tells of is asked for in any case
+        eventually(lambda: story.lost(pod), bool, "its eviction", EVICTED_SECONDS)
+    return True
 
 
 def _store_killed(arena: Arena) -> None:
@@ -176,7 +184,7 @@ STRIKES = (
     Strike("pod evicted", "pod-evicted", own=_pod_evicted, reasons=_OUTSIDE),
     Strike("session host killed", "host-killed", own=_host_killed, reach=Story.runs, reasons=_KILLED),
     Strike("CLI killed", "cli-killed", own=_cli_killed, reach=Story.runs, reasons=_CLI),
-    Strike("disk filled", "disk-filled", own=_disk_filled, reach=Story.runs),
+    Strike("disk filled", "disk-filled", own=_disk_filled, reach=Story.runs, reasons=_DISK),
     Strike("store killed", "store-killed", shared=_store_killed, cuts=False),
     Strike("operator killed", "operator-killed", shared=_operator_killed, cuts=False),
     Strike("Envoy of a gateway killed", "envoy-killed", shared=_envoy_killed, cuts=False),
@@ -198,7 +206,7 @@ STRIKES = (
     Strike("API server killed", "apiserver-killed", shared=control.api_server_killed, local=True, cuts=False),
     Strike("etcd killed", "etcd-killed", shared=control.etcd_killed, local=True, cuts=False),
     Strike(
-        "operator's watches frozen",
+        "watches frozen",
         "watches-frozen",
         shared=control.watches_frozen,
         local=True,
