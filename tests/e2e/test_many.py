@@ -12,8 +12,9 @@ import pytest
 from e2e import manifests
 from e2e.api import SESSIONS, Api, Json
 from e2e.audit import AuditLog, describe
-from e2e.lab import Lab
-from e2e.manifests import say
+from e2e.install import BOUNDED
+from e2e.lab import Lab, Labs, gated
+from e2e.manifests import bash, say
 from e2e.operator_pod import NAMESPACE, Operator, Sample
 from e2e.sizes import size
 from e2e.waiting import eventually
@@ -63,15 +64,42 @@ def _is_through(samples: list[Sample]) -> bool:
 @pytest.mark.requirement("K01", "K02")
 @pytest.mark.ends_operator
 @pytest.mark.timeout(300 + COUNT // 5)
-def test_a_restart_among_many_sessions_writes_nothing(lab: Lab, api: Api, audit_log: AuditLog | None) -> None:
-    """Half of them have finished, half are asleep. What the restart cost is printed."""
+def test_a_restart_among_many_sessions_writes_nothing(labs: Labs, api: Api, audit_log: AuditLog | None) -> None:
+    """They have finished, well or not, or are asleep, but for two that run and two that wait for the place of these."""
+    with labs(name=BOUNDED, ends_operator=True) as lab:
+        moulds = [Mould(api, one) for one in _at_rest(lab)]
+        gates = [_running(lab, name) for name in ("one", "two")]
+        for name in ("next", "last"):
+            lab.start(name)
+            lab.reason(name, "Queued")
+        _restarted(lab, moulds, audit_log)
+        for gate in gates:
+            lab.open_gate(gate)
+        ended = [lab.succeeded(name)["status"] for name in ("one", "two", "next", "last")]
+        assert [status["restarts"] for status in ended] == [0] * 4
+
+
+def _at_rest(lab: Lab) -> list[Json]:
+    """Return a session that has succeeded, one that has failed, and one that sleeps."""
     lab.run("done", steps=(say("done"),))
-    api.apply(manifests.hybrid(lab.namespace, "asleep", sessionStore={"type": "Embedded"}))
+    lab.run("failed", steps=(bash("true"),) * 3, agent={"maxTurns": 1})
+    lab.api.apply(manifests.hybrid(lab.namespace, "asleep", sessionStore={"type": "Embedded"}))
     lab.reason("asleep", "Asleep")
-    moulds = [Mould(api, lab.session(name)) for name in ("done", "asleep")]
+    return [lab.session(name) for name in ("done", "failed", "asleep")]
+
+
+def _running(lab: Lab, name: str) -> str:
+    """Start a session that runs until its gate is opened; return its pod."""
+    lab.start(name, steps=(gated(), say("done")))
+    return lab.at_gate(name)
+
+
+def _restarted(lab: Lab, moulds: list[Mould], audit_log: AuditLog | None) -> None:
+    """Make very many sessions while there is no operator, and fail if it writes about any of them; print the costs."""
+    api = lab.api
     with lab.operator.stopped():
         with _timed(f"{COUNT} sessions made"), ThreadPoolExecutor(_HANDS) as hands:
-            list(hands.map(lambda number: moulds[number % 2].cast(number), range(COUNT)))
+            list(hands.map(lambda number: moulds[number % len(moulds)].cast(number), range(COUNT)))
         before = {one["metadata"]["name"]: one["metadata"]["resourceVersion"] for one in lab.sessions()}
         mark = audit_log.mark() if audit_log else 0
     with _timed("from readiness until each was looked at"):
