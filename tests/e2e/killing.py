@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cluster import Provider
-from e2e.api import NODES, PODS, Api, Json
+from e2e.api import NODES, PODS, Api, ApiError, Json
 from e2e.operator_pod import NAMESPACE, Operator
 from e2e.waiting import eventually
 
@@ -46,6 +46,22 @@ def evict(api: Api, namespace: str, pod: str) -> None:
     """Ask for the eviction of a pod as `kubectl drain` does; ApiError if it is gone, or may not be disrupted."""
     body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": namespace}}
     api.request("POST", f"{PODS.path(namespace, pod)}/eviction", body=body)
+
+
+def refusal(api: Api, namespace: str, pod: str) -> int:
+    """Ask for the eviction of a pod; return the code with which it is refused, 0 if it is not."""
+    try:
+        evict(api, namespace, pod)
+    except ApiError as error:
+        return error.code
+    return 0
+
+
+def autoscaler_marks(pod: Json) -> dict[str, str]:
+    """Return what a pod tells the Cluster Autoscaler and Karpenter, by the last part of the annotations' names."""
+    annotations = pod["metadata"].get("annotations", {})
+    known = ("cluster-autoscaler.kubernetes.io/safe-to-evict", "karpenter.sh/do-not-disrupt")
+    return {name.rpartition("/")[2]: str(annotations[name]) for name in known if name in annotations}
 
 
 def kill_process(

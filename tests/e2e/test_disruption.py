@@ -10,7 +10,7 @@ from cluster import Provider
 from cluster.local.provider import LocalProvider
 from e2e import manifests
 from e2e.api import PODS, PRIORITY_CLASSES, Api, condition
-from e2e.killing import evict
+from e2e.killing import autoscaler_marks, evict
 from e2e.lab import Lab, gated
 from e2e.manifests import say
 
@@ -61,6 +61,21 @@ def test_a_task_that_ends_within_the_grace_of_a_drain_is_done(lab: Lab, api: Api
     assert (found["status"]["restarts"], found["status"]["result"]["text"]) == (0, "done")
     assert lab.model_requests(found) == 2
     lab.gone(PODS, pod)
+
+
+@pytest.mark.requirement("K02")
+def test_a_task_that_may_be_disrupted_at_any_time_is_interrupted_at_once(lab: Lab, api: Api) -> None:
+    """Nobody waits for the end of its grace, which is longer than this test does."""
+    lab.start(steps=(gated(), say("done")), disruption="Safe", terminationGracePeriodSeconds=600)
+    first = lab.at_gate()
+    found = api.get(PODS, lab.namespace, first)
+    assert found is not None
+    assert autoscaler_marks(found) == {"safe-to-evict": "true"}
+    evict(api, lab.namespace, first)
+    lab.until("task", lambda thing: thing["status"]["restarts"] == 1, "another attempt")
+    lab.open_gate(lab.at_gate())
+    status = lab.succeeded()["status"]
+    assert (status["failures"], status["lastTermination"]["reason"]) == (0, "Evicted")
 
 
 @contextmanager

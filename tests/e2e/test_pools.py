@@ -13,8 +13,10 @@ from e2e import manifests
 from e2e.api import AUTOSCALERS, BUDGETS, CLAIMS, PODS, POOLS, SECRETS, SERVICES, STATEFUL_SETS, condition
 from e2e.gateway import Gateway, said
 from e2e.install import ROOT
+from e2e.killing import autoscaler_marks, refusal
 from e2e.lab import Labs
 from e2e.stage import POOL_UID, Stage, is_elsewhere, places
+from e2e.waiting import eventually
 
 NAMES = [f"p-{n}" for n in range(12)]
 ROOM = 12
@@ -135,6 +137,27 @@ def test_a_pool_is_sized_by_formula_and_guarded(stage: Stage) -> None:
     assert budget["spec"]["maxUnavailable"] == 1
     assert "ANTHROPIC_API_KEY" in json.dumps(pod)
     assert "placeholder" in json.dumps(pod)
+
+
+@pytest.mark.requirement("K02", "H36")
+def test_a_host_that_must_not_be_evicted_is_not_until_its_pool_says_otherwise(stage: Stage) -> None:
+    lab = stage.lab
+    lab.api.apply(manifests.template(lab.namespace, "guarded", disruption="Never"))
+    stage.pool("guarded", replicas=1, sessionsPerHost=1, templateRef={"name": "guarded"})
+    (host,) = stage.hosts("guarded")
+    assert autoscaler_marks(host) == {"safe-to-evict": "false", "do-not-disrupt": "true"}
+    assert refusal(lab.api, lab.namespace, host["metadata"]["name"]) == 429
+    lab.api.apply(manifests.template(lab.namespace, "guarded", disruption="Safe"))
+    # The budget's controller looks again, and the host may be replaced meanwhile, since its marks are others.
+    eventually(lambda: _evicted(stage, "guarded"), bool, "an eviction that is let through")
+    stage.until_pool("guarded", lambda p: p["status"]["readyReplicas"] == 1, "the next host", 240)
+    lab.terminal.kubectl("delete", "agentpool", "guarded", "-n", lab.namespace)
+
+
+def _evicted(stage: Stage, pool: str) -> bool:
+    """Ask for the eviction of the hosts of a pool; return whether one of them was not refused."""
+    names = [host["metadata"]["name"] for host in stage.hosts(pool)]
+    return 0 in [refusal(stage.lab.api, stage.lab.namespace, name) for name in names]
 
 
 @pytest.mark.requirement("H11")

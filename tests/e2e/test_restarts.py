@@ -8,9 +8,9 @@ from contextlib import suppress
 import pytest
 
 from e2e import manifests
-from e2e.api import BUDGETS, PODS, ApiError, Json
+from e2e.api import BUDGETS, PODS, Json
 from e2e.gateway import said
-from e2e.killing import evict
+from e2e.killing import autoscaler_marks, refusal
 from e2e.sizes import THOROUGH
 from e2e.sleepers import pods_of, slept, told, until_durable
 from e2e.stage import Stage
@@ -51,13 +51,9 @@ def failed(times: int) -> Callable[[Json], bool]:
     return lambda session: bool(session["status"]["failures"] == times)
 
 
-def refusal(stage: Stage, pod: str) -> int:
+def refused(stage: Stage, pod: str) -> int:
     """Ask for the eviction of a pod; return the code with which it is refused, 0 if it is not."""
-    try:
-        evict(stage.lab.api, stage.lab.namespace, pod)
-    except ApiError as error:
-        return error.code
-    return 0
+    return refusal(stage.lab.api, stage.lab.namespace, pod)
 
 
 @pytest.mark.timeout(300)
@@ -128,11 +124,12 @@ async def test_a_pod_that_must_not_be_evicted_is_not_until_its_session_says_othe
     pod = session["status"]["host"]["pod"]
     budget = stage.lab.api.get(BUDGETS, stage.lab.namespace, NEVER)
     assert budget is not None
-    assert refusal(stage, pod) == 429
+    assert marks(stage, pod) == {"safe-to-evict": "false", "do-not-disrupt": "true"}
+    assert refused(stage, pod) == 429
     disruption(stage, "precious", "AtTurnBoundary")
 
     async with asyncio.timeout(60):
-        while refusal(stage, pod) == 429:  # noqa: ASYNC110 - the cluster is waited for
+        while refused(stage, pod) == 429:  # noqa: ASYNC110 - the cluster is waited for
             await asyncio.sleep(1)
     found = await asyncio.to_thread(
         stage.lab.until, "precious", lambda s: s["status"].get("host", {}).get("pod", pod) != pod, "another pod"
@@ -158,16 +155,23 @@ async def test_a_pod_with_what_the_store_lacks_is_not_evicted_until_the_store_ha
         async with asyncio.timeout(60):
             while marked(stage, pod) != "Held":  # noqa: ASYNC110 - the cluster is waited for
                 await asyncio.sleep(0.2)
-        assert [refusal(stage, pod) for _ in range(3)] == [429, 429, 429]
+        assert [refused(stage, pod) for _ in range(3)] == [429, 429, 429]
     await until_durable(stage, "unsaved", "True")
     async with asyncio.timeout(60):
-        while refusal(stage, pod) == 429:  # noqa: ASYNC110 - the cluster is waited for
+        while refused(stage, pod) == 429:  # noqa: ASYNC110 - the cluster is waited for
             await asyncio.sleep(1)
     await asyncio.to_thread(stage.lab.gone, PODS, pod)
     assert said(await stage.client("unsaved").say_text(told(2))) == ["answer 2"]
     after = stage.lab.session("unsaved")
     assert after["status"]["host"]["pod"] != pod
     assert stage.lab.model_heard(after) == [digest(told(number)) for number in range(3)]
+
+
+def marks(stage: Stage, pod: str) -> dict[str, str]:
+    """Return what autoscalers go by."""
+    found = stage.lab.api.get(PODS, stage.lab.namespace, pod)
+    assert found is not None
+    return autoscaler_marks(found)
 
 
 def marked(stage: Stage, pod: str) -> str:
