@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -13,18 +12,18 @@ from claude_agent_sdk import SessionListSubkeysKey, SessionStore
 from agentrunner.archive.errors import ArchiveError
 from agentrunner.archive.memory import memory_tree
 from agentrunner.archive.trees import Tree
-from agentrunner.archive.vault import Vault
+from agentrunner.keeping.backends import Keeping
 from agentrunner.keeping.compare import Fit, Source, Verdict, judge
 from agentrunner.keeping.files import OURS, TranscriptFiles, as_entries, as_stored
 from agentrunner.keeping.found import Found, beginning, taken_up
 from agentrunner.keeping.ledger import BEGUN, LEDGER, Ledger, begun, kept, later, read
 from agentrunner.keeping.mirror import Mirror
-from agentrunner.keeping.refusals import require, unusable
+from agentrunner.keeping.refusals import CannotKeep, require, unusable
 from agentrunner.lines import Entry, read_all
 from agentrunner.serving import metrics
 from agentrunner.serving.places import SessionPlaces
 from agentrunner.serving.problems import Problem
-from agentrunner.stores.base import Store, StoreError, StoreFenced, StoreRefused
+from agentrunner.stores.base import StoreError, StoreFenced, StoreRefused
 from agentrunner.transcript import says_something
 from agentsessions.api.base import Json
 from agentsessions.api.host import Activation
@@ -33,28 +32,6 @@ from agentsessions.api.status import Archive, Transcript
 SETTLE_SECONDS = 15.0
 _ANNOUNCE_SECONDS = 3.0
 """How long a turn waits until the store knows that it begins; a store that is down holds no turn up for longer."""
-
-
-class CannotKeep(Exception):
-    """The session cannot be put away; `reason` is why, in a CamelCase word."""
-
-    def __init__(self, reason: str, text: str) -> None:
-        super().__init__(text)
-        self.reason = reason
-
-
-@dataclass(frozen=True, slots=True)
-class Keeping:
-    """What a host keeps sessions in; either may be missing."""
-
-    store: Store | None = None
-    vault: Vault | None = None
-
-    async def close(self) -> None:
-        """Close the connections."""
-        for one in (self.store, self.vault):
-            if one is not None:
-                await one.close()
 
 
 class Keeper:

@@ -15,11 +15,11 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
 
 from claude_agent_sdk import SessionKey
 
 from agentrunner.keeping.claim import Claim
+from agentrunner.keeping.copies import Copy
 from agentrunner.keeping.files import TranscriptFiles, as_entries, as_stored, digests, uuids
 from agentrunner.keeping.sdkstore import Signal
 from agentrunner.lines import Entry, Tail, digest
@@ -38,22 +38,6 @@ class Foreign(Exception):
     """The store has what is not on this disk."""
 
 
-@dataclass
-class _Copy:
-    """One transcript: how many entries the store has of it, and what is on its way.
-
-    `doubtful`: nobody knows whether the last write came about. `unsure`: both sides have to be compared first.
-    """
-
-    tail: Tail
-    stored: int = 0
-    waiting: list[Entry] = field(default_factory=list)
-    seen: set[str] = field(default_factory=set)
-    metadata: Entry | None = None
-    doubtful: bool = False
-    unsure: bool = True
-
-
 class Mirror:
     """The copying of one session. `on_change` is called when `durable`, `problem` or `fenced` changes."""
 
@@ -67,7 +51,7 @@ class Mirror:
         self._given = store
         self._files = files
         self._on_change = on_change
-        self._copies: dict[str | None, _Copy] = {}
+        self._copies: dict[str | None, Copy] = {}
         self._announced: set[str] = set()
         self._behind = False
         self._waiting = 0
@@ -209,7 +193,7 @@ class Mirror:
             copy.seen.update(uuids(fresh))
         self._say_waiting()
 
-    async def _push_one(self, subpath: str | None, copy: _Copy) -> None:
+    async def _push_one(self, subpath: str | None, copy: Copy) -> None:
         key = self._files.key(subpath)
         if copy.doubtful or copy.unsure:
             await self.claim.look()  # not every store says by what it returns that the session is another's
@@ -223,7 +207,7 @@ class Mirror:
             await self._store.append(key, as_stored(batch))
             self._sent(copy, len(batch))
 
-    async def _clear_up(self, key: SessionKey, copy: _Copy) -> None:
+    async def _clear_up(self, key: SessionKey, copy: Copy) -> None:
         """Find out what became of a write whose answer never came; if a part of it did, both sides are compared."""
         has = await self._store.count(key)
         if has == copy.stored + len(copy.waiting):
@@ -232,7 +216,7 @@ class Mirror:
             copy.unsure = True
         copy.doubtful = False
 
-    async def _compare(self, subpath: str | None, copy: _Copy, *, mend: bool = False) -> None:
+    async def _compare(self, subpath: str | None, copy: Copy, *, mend: bool = False) -> None:
         """Find what the store lacks; one that lost some in between, or is to be mended, gets it all. Raises Foreign."""
         key = self._files.key(subpath)
         theirs = as_entries(await self._store.load(key))
@@ -256,7 +240,7 @@ class Mirror:
     def _metadata(self, subpath: str | None) -> Entry | None:
         return self._files.metadata(subpath) if subpath is not None else None
 
-    def _sent(self, copy: _Copy, number: int) -> None:
+    def _sent(self, copy: Copy, number: int) -> None:
         metrics.entries_copied.inc(number)
         copy.stored, copy.waiting, copy.doubtful = copy.stored + number, copy.waiting[number:], False
         self._say_waiting()
@@ -276,8 +260,8 @@ class Mirror:
                 metrics.repairs.inc()
         self._well()
 
-    def _copy(self, subpath: str | None) -> _Copy:
-        return self._copies.setdefault(subpath, _Copy(Tail(self._files.path(subpath))))
+    def _copy(self, subpath: str | None) -> Copy:
+        return self._copies.setdefault(subpath, Copy(Tail(self._files.path(subpath))))
 
     def _say_waiting(self) -> None:
         """Have the host's gauge, which is of all sessions, hold what waits of this one while it is copied."""

@@ -1,7 +1,7 @@
 """Opens what a host's document names to keep sessions in; connections are made when they are first needed."""
 
 from agentrunner.archive.vault import Vault
-from agentrunner.keeping.keeper import Keeping
+from agentrunner.keeping.backends import Keeping
 from agentrunner.stores.opening import open_store
 from agentsessions.api.host import HostDocument
 

@@ -1,4 +1,4 @@
-"""Why a host does not take a session: what was found of its conversation, or what its store says."""
+"""Why a host does not take a session, by what was found of its conversation or what its store says, or keeps it."""
 
 from agentrunner.keeping.compare import Fit
 from agentrunner.serving.problems import Problem
@@ -10,6 +10,14 @@ _REFUSALS = {
     Fit.TRUNCATED: ("transcript-truncated", "Only a part of the conversation so far was found."),
     Fit.DIVERGED: ("transcript-diverged", "Another conversation was found than the one that took place."),
 }
+
+
+class CannotKeep(Exception):
+    """The session cannot be put away; `reason` is why, in a CamelCase word."""
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
 
 
 def require(fit: Fit, wanted: Activation) -> None:

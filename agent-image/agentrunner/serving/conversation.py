@@ -5,7 +5,8 @@ from contextlib import suppress
 from typing import Literal
 
 from agentrunner.keeping.found import Found
-from agentrunner.keeping.keeper import CannotKeep, Keeper
+from agentrunner.keeping.keeper import Keeper
+from agentrunner.keeping.refusals import CannotKeep
 from agentrunner.serving.answering import Answering
 from agentrunner.serving.places import SessionPlaces
 from agentrunner.serving.problems import Problem, busy, draining, leaving, limited, moved

@@ -11,8 +11,9 @@ from pydantic import ValidationError
 
 from agentrunner import oom
 from agentrunner.events import EventLog as PodLog
+from agentrunner.keeping.backends import Keeping
 from agentrunner.keeping.found import Found
-from agentrunner.keeping.keeper import Keeper, Keeping
+from agentrunner.keeping.keeper import Keeper
 from agentrunner.serving.bill import has_spoken
 from agentrunner.serving.conversation import Conversation
 from agentrunner.serving.endings import MOVED

@@ -12,7 +12,7 @@ from agentrunner.environment import agent_environment
 from agentrunner.errors import InvalidInput
 from agentrunner.events import EventLog, LibraryHandler
 from agentrunner.grace import RESERVE_SECONDS
-from agentrunner.keeping.keeper import Keeping
+from agentrunner.keeping.backends import Keeping
 from agentrunner.keeping.opening import opened
 from agentrunner.places import require_writable
 from agentrunner.scrub import make_scrubber

@@ -10,10 +10,12 @@ from prometheus_client.metrics import MetricWrapperBase
 from agentrunner.archive.errors import ArchiveUnreachable
 from agentrunner.archive.vault import Restored, Saved
 from agentrunner.keeping import mirror as module
+from agentrunner.keeping.backends import Keeping
 from agentrunner.keeping.files import TranscriptFiles
-from agentrunner.keeping.keeper import CannotKeep, Keeper, Keeping
+from agentrunner.keeping.keeper import Keeper
 from agentrunner.keeping.ledger import Ledger
 from agentrunner.keeping.mirror import Mirror
+from agentrunner.keeping.refusals import CannotKeep
 from agentrunner.lines import dump
 from agentrunner.serving import metrics
 from agentrunner.serving.places import SessionPlaces

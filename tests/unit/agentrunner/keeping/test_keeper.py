@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 
 from agentrunner.archive.errors import ArchiveError
+from agentrunner.keeping.backends import Keeping
 from agentrunner.keeping.files import METADATA, TranscriptFiles
 from agentrunner.keeping.found import Found
-from agentrunner.keeping.keeper import CannotKeep, Keeper, Keeping
+from agentrunner.keeping.keeper import Keeper
 from agentrunner.keeping.ledger import Ledger
+from agentrunner.keeping.refusals import CannotKeep
 from agentrunner.lines import Entry, digest, read_all
 from agentrunner.serving.places import SessionPlaces
 from agentrunner.serving.problems import Problem

@@ -12,7 +12,7 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
 from agentrunner.events import EventLog
-from agentrunner.keeping.keeper import Keeping
+from agentrunner.keeping.backends import Keeping
 from agentrunner.serving.app import HostRoutes
 from agentrunner.serving.conversation import Conversation
 from agentrunner.serving.news import News

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agentrunner.events import EventLog
-from agentrunner.keeping.keeper import Keeping
+from agentrunner.keeping.backends import Keeping
 from agentrunner.serving.cli import Cli
 from agentrunner.serving.registry import Registry
 from agentrunner.serving.settings import HostSettings
