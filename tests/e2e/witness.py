@@ -2,6 +2,8 @@
 
 import json
 import threading
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -56,24 +58,25 @@ class Witness:
 
     def of(self, session_uid: str) -> list[Life]:
         """Return the pods of a session in order of birth."""
-        return sorted((x for x in self.lives.values() if x.session == session_uid), key=lambda life: life.born)
+        return [life for life in self._in_order() if life.session == session_uid]
 
     def check(self, namespace: str) -> None:
         """Fail if two pods of one session were alive at a time, or one pod's manifest showed a prompt."""
         assert not self._problem, self._problem
-        lives = [life for life in self.lives.values() if life.namespace == namespace]
-        for life in lives:
-            assert not life.leaked, f"the prompt stands in the manifest or status of pod {life.name}"
-        found = [text for session in {life.session for life in lives} for text in self.at_once(session)]
+        sessions = defaultdict[str, list[Life]](list)
+        for life in self._in_order():
+            if life.namespace == namespace:
+                assert not life.leaked, f"the prompt stands in the manifest or status of pod {life.name}"
+                sessions[life.session].append(life)
+        found = [text for lives in sessions.values() for text in _at_once(lives)]
         assert not found, "; ".join(found)
 
     def at_once(self, session_uid: str) -> list[str]:
         """Return which pods of a session were born before their predecessors had ended."""
-        return [
-            f"pods {before.name} and {after.name} of one session were alive at once"
-            for before, after in pairwise(self.of(session_uid))
-            if before.ended is None or before.ended >= after.born
-        ]
+        return _at_once(self.of(session_uid))
+
+    def _in_order(self) -> list[Life]:
+        return sorted(self.lives.values(), key=lambda life: life.born)
 
     def _run(self) -> None:
         """Watch again and again from where the last watch ended."""
@@ -118,6 +121,15 @@ class Witness:
         over = event == "DELETED" or pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
         if over and life.ended is None:
             life.ended = self._clock
+
+
+def _at_once(lives: Sequence[Life]) -> list[str]:
+    """Return which pods of one session were born before their predecessors had ended."""
+    return [
+        f"pods {before.name} and {after.name} of one session were alive at once"
+        for before, after in pairwise(lives)
+        if before.ended is None or before.ended >= after.born
+    ]
 
 
 def _newborn(pod: Json, now: int) -> Life:
