@@ -32,7 +32,10 @@ from agentsessions.api.host import PROBLEM_PREFIX, Beginning, HostSession, Origi
 MAX_QUEUED = 8
 """Messages that may wait, as on a host unless its pool says otherwise."""
 
-_TOLD_TO_STOP = ("draining", "The pod was told to stop; the session goes on in another. Send the message again then.")
+_TOLD_TO_STOP = (
+    "draining",
+    "The pod was told to stop. If the session goes on in another, send the message again then.",
+)
 _DIED = ("agent-crashed", "The agent's process died.")
 _UNREAD = ("session-finished", "The session ended before it read this message.")
 

@@ -26,7 +26,7 @@ def is_going(session: AgentSession) -> bool:
 
 
 async def hasten(key: tuple[str, str], kube: Kube, uid: str | None = None) -> None:
-    """Shorten the grace of pods whose session of that name, and uid if one is given, is gone or going."""
+    """Shorten the grace of deleted pods whose session of that name, and uid if one is given, is gone or going."""
     namespace, name = key
     for body in await kube.list(PODS, namespace, labelSelector=f"{LABEL_SESSION}={name}"):
         pod = pod_facts(body)
@@ -42,5 +42,8 @@ def _is_of(body: Json, pod: PodFacts, name: str) -> bool:
 
 
 def _lingers(pod: PodFacts) -> bool:
-    """Return whether its agent may go on for longer than it needs to end."""
-    return pod.grace > LAST_SECONDS and not pod.is_terminal
+    """Return whether its agent, told to stop, may go on for longer than it needs to end.
+
+    One that nobody has told to stop is not ours to judge: who takes a session for gone by mistake ends nothing here.
+    """
+    return pod.deleting and pod.grace > LAST_SECONDS and not pod.is_terminal

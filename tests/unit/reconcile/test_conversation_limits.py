@@ -6,9 +6,10 @@ import pytest
 
 from agentsessions.api.host import Limit, Phase, SessionFault
 from agentsessions.api.status import Transcript, Usage
+from agentsessions.hosts.errors import Unreachable
 from agentsessions.kube.paths import SESSIONS
 from unit.hosts.fakehost import FakeHost, make_host_session, until
-from unit.hybrid import NAME, TIMEOUT, Stage, awake, in_pool, make_nap, make_pooled, own_pod, sleep, start
+from unit.hybrid import NAME, TIMEOUT, UID, Stage, awake, in_pool, make_nap, make_pooled, own_pod, sleep, start
 from unit.kstatus import kstatus
 from unit.lasting import make_talk, stage
 from unit.make import NAMESPACE, NOW
@@ -212,6 +213,22 @@ def test_a_turn_that_ended_at_another_bound_is_told_as_well(reason: str) -> None
     on.idle(1)
     on.tell(fault=SessionFault(reason=reason, message=SPENT, time=on.world.now))
     assert on.settle() == 0, "the next one that ends so is no news"
+
+
+@pytest.mark.requirement("H50")
+def test_a_bound_that_a_turn_reached_while_its_host_was_not_reached_is_told_as_well() -> None:
+    on = start(make_nap())
+    on.settle()
+    on.hosts.refusal = Unreachable(0, "unreachable", "")
+    on.wake()
+    assert on.says("Reconciling") == ("True", "HostUnreachable")
+    (pod,) = on.world.pods()
+    fault = SessionFault(reason="MaxTurnsExceeded", message=SPENT, time=on.world.now)
+    on.hosts.held[pod["metadata"]["uid"]] = {UID: make_host_session(UID, NAME, NAMESPACE, fault=fault)}
+    on.hosts.refusal = None
+    on.settle()
+    assert SPENT in on.message()
+    assert on.events() == ["MaxTurnsExceeded"]
 
 
 @pytest.mark.requirement("H50")

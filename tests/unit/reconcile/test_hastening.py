@@ -40,25 +40,29 @@ def grace_of(world: World) -> Any:
 
 
 @pytest.mark.requirement("K01")
-@pytest.mark.parametrize("first", ["operator", "collector"])
-def test_the_pod_of_a_deleted_session_gets_no_long_grace_whoever_comes_first(first: str) -> None:
+def test_the_pod_of_a_deleted_session_gets_no_long_grace() -> None:
     world, operator = at_work(600)
     gone(world)
-    if first == "operator":
-        operator.settle()
-        world.delete_gracefully(PODS, live(world))
-    else:
-        world.delete_gracefully(PODS, live(world))
-        assert grace_of(world) == 600
-        operator.settle()
+    world.delete_gracefully(PODS, live(world))
+    assert grace_of(world) == 600
+    operator.settle()
     assert grace_of(world) == 20
     assert operator.look() == 0
+
+
+@pytest.mark.requirement("K01")
+def test_a_pod_that_nobody_has_deleted_runs_on_though_its_session_is_not_found() -> None:
+    world, operator = at_work(600)
+    gone(world)
+    assert operator.look() == 0
+    assert grace_of(world) is None
 
 
 @pytest.mark.parametrize("grace", [0, 5, 20])
 def test_a_short_grace_is_left_to_the_garbage_collector(grace: int) -> None:
     world, operator = at_work(grace)
     gone(world)
+    world.delete_gracefully(PODS, live(world))
     assert operator.look() == 0
 
 
@@ -66,16 +70,18 @@ def test_a_pod_that_has_ended_is_left_to_the_garbage_collector() -> None:
     world, operator = at_work(600)
     world.set_pod(pod_of(world), kubelet.ended(message=DONE))
     gone(world)
+    world.delete_gracefully(PODS, live(world))
     assert operator.look() == 0
 
 
-@pytest.mark.parametrize(("finalizer", "grace"), [("foregroundDeletion", 20), ("orphan", None)])
+@pytest.mark.parametrize(("finalizer", "grace"), [("foregroundDeletion", 20), ("orphan", 600)])
 def test_a_session_that_waits_for_its_pods_to_go_has_them_go_and_one_that_leaves_them_behind_does_not(
     finalizer: str, grace: int | None
 ) -> None:
     world, operator = at_work(600)
     session = world.objects[(SESSIONS, NAMESPACE, "hello")]
     session["metadata"] |= {"finalizers": [finalizer], "deletionTimestamp": "2026-01-01T00:00:00Z"}
+    world.delete_gracefully(PODS, live(world))
     operator.settle()
     assert grace_of(world) == grace
 
@@ -97,6 +103,7 @@ def test_only_pods_of_that_very_session_are_touched(edit: Any) -> None:
     world, operator = at_work(600)
     edit(live(world))
     gone(world)
+    world.delete_gracefully(PODS, live(world))
     assert operator.look() == 0
 
 

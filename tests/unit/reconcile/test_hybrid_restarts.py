@@ -562,6 +562,25 @@ def test_the_death_of_the_agents_process_is_told_by_its_host_and_written_once() 
 
 
 @pytest.mark.requirement("K02")
+@pytest.mark.parametrize("ahead", [0, 300], ids=["alike", "clock-ahead"])
+def test_a_process_that_dies_in_a_pod_that_is_taken_away_is_no_other_end(ahead: float) -> None:
+    on = awake()
+    on.idle(60)
+    (pod,) = on.world.pods()
+    conditions = [*pod["status"]["conditions"], *kubelet.drained(143)["conditions"]]
+    on.world.set_pod(pod, pod["status"] | {"conditions": conditions})
+    on.world.delete_gracefully(PODS, pod)
+    on.settle()
+    on.idle(5)
+    moment = on.world.now + timedelta(seconds=ahead)
+    on.tell(fault={"reason": "AgentCrashed", "message": "The agent's process died.", "time": moment})
+    assert on.settle() == 0
+    status = on.session().status
+    assert status.last_termination is not None
+    assert (status.last_termination.reason, status.disruptions) == ("Evicted", 1)
+
+
+@pytest.mark.requirement("K02")
 def test_a_process_that_was_killed_for_memory_is_told_apart_and_counted_once() -> None:
     on = awake()
     on.idle(60)

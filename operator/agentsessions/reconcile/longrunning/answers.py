@@ -18,7 +18,7 @@ from agentsessions.hosts.errors import (
     TranscriptMissing,
 )
 from agentsessions.policies.endpoint import endpoint
-from agentsessions.reconcile.longrunning.limits import bounded, watched
+from agentsessions.reconcile.longrunning.limits import bounded, cut_short, watched
 from agentsessions.reconcile.longrunning.model import LOOK_AGAIN, Around, Handover, Step
 from agentsessions.reconcile.longrunning.placing import place
 from agentsessions.reconcile.longrunning.plan import as_told, found_text
@@ -64,7 +64,8 @@ def accepted(
     status = status.model_copy(
         update={"restarts": before.restarts + again, "endpoint": endpoint(around.session, config)}
     )
-    return watched(around, _taken_up(around, status, news, now), _limits(given), now)
+    taken_up = _taken_up(around, status, news, now).saying(*cut_short(before, status, news))
+    return watched(around, taken_up, _limits(given), now)
 
 
 def _taken_up(around: Around, status: AgentSessionStatus, news: HostSession, now: datetime) -> Step:

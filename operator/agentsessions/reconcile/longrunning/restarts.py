@@ -122,8 +122,8 @@ def _process(around: Around, host: Host, pod: HostFacts) -> tuple[AgentSessionSt
     if fault is None or fault.reason not in _OF_THE_PROCESS:
         return None
     reason, moment = _OF_THE_PROCESS[fault.reason], fault.time.replace(microsecond=0)
-    if _is_told(status.last_termination, pod.uid, moment):
-        return None
+    if _is_told(status.last_termination, pod.uid, moment) or _tells_of(status.last_termination, host):
+        return None  # the end of the pod is the later one, whatever its node's clock says
     last = _ended(at(pod), reason, fault.message, moment, in_place=True)
     known = _killed(around, host)
     uncounted = around.news is not None and around.news.oom_kills is None  # a host of many counts for none of them
