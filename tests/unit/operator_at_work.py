@@ -10,6 +10,7 @@ from agentsessions.api.config import OperatorConfig
 from agentsessions.api.status import AgentSessionStatus
 from agentsessions.kube.errors import KubeError
 from agentsessions.kube.paths import PODS, SESSIONS
+from agentsessions.reconcile.hastening import Agents
 from agentsessions.reconcile.loop import Reconciler
 from agentsessions.reconcile.observe import DeletedPods
 from agentsessions.reconcile.refusals import Refusals
@@ -37,12 +38,14 @@ class Operator:
     deleted: DeletedPods = field(default_factory=DeletedPods)
     requeue: timedelta | None = None
     refusals: Refusals = field(default_factory=Refusals)
+    agents: Agents | None = None
 
     def look(self) -> int:
         """Reconcile once; return the number of writes."""
         before = len(self.world.writes())
         clock = lambda: self.world.now  # noqa: E731
-        reconciler = Reconciler(self.world, self.config, self.deleted, "test", clock, refusals=self.refusals)  # type: ignore[arg-type]
+        memory = {"refusals": self.refusals, "agents": self.agents}
+        reconciler = Reconciler(self.world, self.config, self.deleted, "test", clock, **memory)  # type: ignore[arg-type]
         self.requeue = finish(reconciler.reconcile(KEY))
         written = self.world.writes()[before:]
         assert sum((one.verb, one.plural) == ("PATCH", SESSIONS.plural) for one in written) <= 1, "one status a pass"

@@ -275,8 +275,9 @@ class TemplateFields(ApiModel):
         None,
         ge=0,
         le=86_400,
-        description="Seconds between the request to stop and the kill. The pod of an Ephemeral session that is "
-        "deleted, or has outlived its deadline by a minute, has 20 at most. Built-in default: 30.",
+        description="Seconds between the request to stop and the kill. The pod of an Ephemeral session that has "
+        "outlived its deadline by a minute has 20 at most; the agent of one that is deleted is told to end its turn. "
+        "Built-in default: 30.",
     )
 
 

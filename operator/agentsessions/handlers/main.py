@@ -139,7 +139,9 @@ async def _work(
 ) -> int:
     """Run everything there is to run; `others` run beside it, and their end is the end of all."""
     deleted, catalog, admission = DeletedPods(), Catalog(), Admission(config.admission)
-    reconciler = Reconciler(kube, config, deleted, _name(), kube.time, lasting, admission)
+    # Without a gateway no pod of a task listens.
+    agents = lasting.client if config.gateway.enabled else None
+    reconciler = Reconciler(kube, config, deleted, _name(), kube.time, lasting, admission, agents=agents)
     queue = SessionQueue(reconciler.reconcile, config.concurrency)
     lasting.queue, lasting.admission, admission.call = queue, admission, queue.add
     watches = Watches(queue, catalog, auditor, deleted, lasting.occupancy, admission)

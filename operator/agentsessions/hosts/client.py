@@ -83,6 +83,10 @@ class HostClient:
         path = f"/sessions/{session_id}/suspend?wait={str(patient).lower()}"
         return _session(await self._call("POST", host, path, Scope.HOST))
 
+    async def interrupt(self, host: HostAddress, session_id: str) -> None:
+        """Have the session's turn end; Refused (409) if it has none."""
+        await self._call("POST", host, f"/sessions/{session_id}/interrupt", Scope.SESSION, session_id)
+
     @asynccontextmanager
     async def events(self, host: HostAddress, scope: Scope) -> AsyncIterator[aiohttp.StreamReader]:
         """Follow what the host has to tell, for as long as the block lasts."""

@@ -9,7 +9,7 @@ GRACE = timedelta(seconds=60)
 
 
 LAST_SECONDS = 20
-"""The most grace for a pod whose session is over or gone. A container cannot tell such an end from a drain, after which
+"""The most grace for a pod whose session is over. A container cannot tell such an end from a drain, after which
 its turn may go on: less than an interrupted agent may take would end none any sooner that obeys at once."""
 
 

@@ -1,20 +1,34 @@
-"""Pods of Ephemeral sessions that were deleted: whoever deletes a session does not want its turn to go on.
+"""Agents of deleted sessions: whoever deletes a session does not want its turn to go on.
 
-The garbage collector deletes them with all of their grace, as a drain does, in which the agent may work on. A container
-cannot tell one from the other, so that the grace itself is shortened.
+The garbage collector deletes their pods with all of their grace, as a drain does, in which an agent may work on. A
+container cannot tell one from the other, and a kubelet does not shorten a grace that runs
+(https://github.com/kubernetes/kubernetes/issues/83916). So the agent is asked to end its turn, as by a client.
 """
 
+from datetime import timedelta
+from typing import Protocol
+
+from agentsessions import logs
 from agentsessions.api.base import Json
 from agentsessions.api.names import LABEL_HOST, LABEL_SESSION, LABEL_SESSION_UID, pod_name
 from agentsessions.api.session import AgentSession
+from agentsessions.hosts.client import HostAddress
+from agentsessions.hosts.errors import HostError
 from agentsessions.kube.client import Kube
 from agentsessions.kube.paths import PODS
 from agentsessions.policies.deadline import LAST_SECONDS
 from agentsessions.policies.facts import PodFacts, pod_facts
-from agentsessions.reconcile.apply import delete_pod
-from agentsessions.reconcile.model import DeletePod
 
+AGAIN = timedelta(seconds=10)
+"""After which an agent is asked once more that is still there."""
 _FOREGROUND = "foregroundDeletion"
+
+
+class Agents(Protocol):
+    """How agents are reached."""
+
+    async def interrupt(self, host: HostAddress, session_id: str) -> None:
+        """Have a turn end. Raises HostError."""
 
 
 def is_going(session: AgentSession) -> bool:
@@ -25,13 +39,32 @@ def is_going(session: AgentSession) -> bool:
     return session.metadata.deletion_timestamp is not None and _FOREGROUND in session.metadata.finalizers
 
 
-async def hasten(key: tuple[str, str], kube: Kube, uid: str | None = None) -> None:
-    """Shorten the grace of deleted pods whose session of that name, and uid if one is given, is gone or going."""
+async def hasten(key: tuple[str, str], kube: Kube, agents: Agents | None, uid: str | None = None) -> timedelta | None:
+    """Ask agents to end whose session of that name, and uid if one is given, is gone or going, and its pod deleted.
+
+    Returns when to ask again, if there is one. Where nobody may call agents, their grace is all there is.
+    """
+    if agents is None:
+        return None
     namespace, name = key
-    for body in await kube.list(PODS, namespace, labelSelector=f"{LABEL_SESSION}={name}"):
-        pod = pod_facts(body)
-        if _is_of(body, pod, name) and uid in (None, pod.owner_uid) and _lingers(pod):
-            await delete_pod(DeletePod(pod, namespace, soon=True), kube)
+    found = [
+        (body, pod_facts(body)) for body in await kube.list(PODS, namespace, labelSelector=f"{LABEL_SESSION}={name}")
+    ]
+    lingering = [
+        (body, pod) for body, pod in found if _is_of(body, pod, name) and uid in (None, pod.owner_uid) and _lingers(pod)
+    ]
+    for body, pod in lingering:
+        await _interrupt(HostAddress(pod.name, pod.uid, body["status"].get("podIP", "")), pod.owner_uid, agents)
+    return AGAIN if lingering else None
+
+
+async def _interrupt(agent: HostAddress, session_id: str, agents: Agents) -> None:
+    """Have an agent's turn end; one that has none, or does not answer, comes to its end by itself."""
+    try:
+        if agent.ip:
+            await agents.interrupt(agent, session_id)
+    except HostError as error:
+        logs.info("agent of a deleted session not interrupted", pod=agent.pod, session=session_id, error=error.slug)
 
 
 def _is_of(body: Json, pod: PodFacts, name: str) -> bool:

@@ -18,7 +18,7 @@ from agentsessions.policies.startup import Diagnosis, refusal
 from agentsessions.reconcile import starting
 from agentsessions.reconcile.admission import Admission
 from agentsessions.reconcile.apply import Applied, apply
-from agentsessions.reconcile.hastening import hasten, is_going
+from agentsessions.reconcile.hastening import Agents, hasten, is_going
 from agentsessions.reconcile.longrunning.driver import LongRunning
 from agentsessions.reconcile.model import Notice, Observed, Plan, StartPod
 from agentsessions.reconcile.observe import DeletedPods, UnreadableSession, find, observe
@@ -40,6 +40,7 @@ class Reconciler:
     lasting: LongRunning | None = None
     admission: Admission = field(default_factory=Admission)
     refusals: Refusals = field(default_factory=Refusals)
+    agents: Agents | None = None
 
     async def reconcile(self, key: tuple[str, str]) -> timedelta | None:
         """Reconcile the session; return when to look again, if no event will say so. Raises KubeError."""
@@ -65,8 +66,7 @@ class Reconciler:
         if session is None:
             self.admission.drop(key)
             self.refusals.forget(key)
-            await hasten(key, self.kube)
-            return None
+            return await hasten(key, self.kube, self.agents)
         rest = await self._carried_out(session, now)
         changed = rest.status != session.status
         if changed:
@@ -84,15 +84,14 @@ class Reconciler:
         """Do what is to be done about the session, by its pattern; return what is left: status, events, next look."""
         if session.lasts:
             return await self.lasting.plan(session, now) if self.lasting is not None else Plan(session.status)
-        if is_going(session):
-            await hasten(session.key, self.kube, session.metadata.uid)
+        again = await hasten(session.key, self.kube, self.agents, session.metadata.uid) if is_going(session) else None
         seen = await observe(session, self.kube, self.deleted, now)
         plan = make_plan(seen, now, self.config)
         if plan.need is not None and (queue := self.admission.turn(session, plan.need, now)) is not None:
             plan = starting.queued(seen, plan, queue, now)
         applied = await apply(plan.actions, self.kube)
         self.admission.made(session.key, applied.pod_uid)
-        return after(seen, plan, applied, now)
+        return after(seen, plan, applied, now).within(again)
 
     async def _write(self, session: AgentSession, status: AgentSessionStatus) -> None:
         """Write the status once; a session that changed since it was read is looked at again instead."""
