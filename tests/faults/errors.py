@@ -1,7 +1,7 @@
 """An Envoy between the operator and the API server that answers a tenth of the calls itself, with 429 or 500.
 
 It listens in the network of the operator's pod, where new connections to the API server are sent to it and those that
-there are are reset. It shows the API server's own certificate. Local cluster only.
+there are are ended. It shows the API server's own certificate. Local cluster only.
 """
 
 import subprocess
@@ -15,7 +15,7 @@ from typing import Any
 import envoy
 import yaml
 
-from cluster.commands import succeeds
+from cluster.commands import run, succeeds
 from cluster.local import settings
 from e2e.wires import network_of, rules
 
@@ -33,9 +33,9 @@ def between(pid: int) -> Iterator[None]:
     user = str(Path(f"/proc/{pid}").stat().st_uid)
     theirs = ["-p", "tcp", "-d", settings.API_SERVICE, "--dport", "443", "-m", "owner", "--uid-owner", user]
     turned = [("nat", "OUTPUT", *theirs, "-j", "REDIRECT", "--to-ports", str(PORT))]
-    # The address of those that were there before is what it was: they are reset as soon as anything is sent on them.
-    reset = [("filter", "OUTPUT", *theirs, "-j", "REJECT", "--reject-with", "tcp-reset")]
-    with network_of(pid) as inside, _served(inside), rules(inside, turned), rules(inside, reset):
+    with network_of(pid) as inside, _served(inside), rules(inside, turned):
+        # Those that were there before are ended: a packet that is refused would be sent again long after this.
+        run([*inside, "ss", "--kill", "-tn", "dst", settings.API_SERVICE, "dport", "=", ":443"])
         yield
 
 
