@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from agentsessions import logs
 from agentsessions.directory import metrics
 from agentsessions.directory.access import Access
 from agentsessions.directory.config import DirectoryConfig
@@ -15,6 +16,7 @@ from agentsessions.directory.paths import CookbookPool, Target, cookbook_pool, p
 from agentsessions.directory.refusals import REFUSALS, Decision, nothing, refusal, refused
 from agentsessions.directory.tickets import Ticket, Tickets
 from agentsessions.directory.whereabouts import Place, Whereabouts
+from agentsessions.kube.errors import KubeError
 
 POOL_HEADER = "x-agentsessions-pool"
 PROGRESS_HEADER = "x-agentsessions-progress"
@@ -45,6 +47,8 @@ class Decider:
             found = await self._decide(method, url, headers)
         except REFUSALS as error:
             found = refusal(error)
+            if isinstance(error, KubeError):
+                _note(error)
         metrics.decisions.labels(found.outcome).inc()
         metrics.seconds.observe(time.monotonic() - began)
         return found
@@ -101,3 +105,9 @@ class Decider:
         if offered := headers.get("sec-websocket-protocol"):
             out["sec-websocket-protocol"] = protocols(offered)
         return Decision(200, out)
+
+
+def _note(error: KubeError) -> None:
+    """Tell whoever runs the gateway why Kubernetes gives no answer; its own words may quote what a client sent."""
+    why = error.message if not error.code else error.reason
+    logs.warning("request refused: no answer from Kubernetes", code=error.code, reason=why)
