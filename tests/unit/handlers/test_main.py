@@ -136,9 +136,9 @@ async def test_all_that_is_decided_by_time_is_decided_by_the_api_servers(
     clocks: list[Callable[[], datetime]] = []
 
     def noting(kind: Callable[..., Any], place: int) -> Callable[..., Any]:
-        def made(*arguments: Any) -> Any:
+        def made(*arguments: Any, **named: Any) -> Any:
             clocks.append(arguments[place])
-            return kind(*arguments)
+            return kind(*arguments, **named)
 
         return made
 
@@ -146,7 +146,10 @@ async def test_all_that_is_decided_by_time_is_decided_by_the_api_servers(
     monkeypatch.setattr(main, "PoolReconciler", noting(main.PoolReconciler, 3))
     monkeypatch.setattr(main, "HostClocks", noting(main.HostClocks, 0))
     running = asyncio.create_task(main._main(OperatorConfig(), free_port()))
-    await watching.started.wait()
+    await asyncio.wait(
+        {running, started := asyncio.create_task(watching.started.wait())}, return_when="FIRST_COMPLETED"
+    )
+    assert started.done(), running.exception()
     watching.options["stop_flag"].set()
     await running
     cluster.now = NOW + timedelta(days=1)
