@@ -19,7 +19,7 @@ from agentrunner.serving.idleness import Idleness
 from agentrunner.serving.places import SessionPlaces
 from agentrunner.serving.problems import NO_ROOM
 from agentrunner.serving.process import Process, ProcessDied
-from agentrunner.serving.processes import kill_all, of_session
+from agentrunner.serving.processes import end_all, of_session
 from agentrunner.serving.reserve import Reserve
 from agentrunner.serving.standing import Identity, Standing, Surroundings, now
 from agentrunner.serving.turns import Turn, Turns
@@ -166,7 +166,7 @@ class Answering:
         """Leave nothing of a process that died or will not end its turn."""
         await self._release(Phase.SUSPENDED)
         # The tool that it ran lives on without it: resumed, the agent would meet its own past self at work.
-        await asyncio.to_thread(lambda: kill_all(of_session(self.places.config, None)))
+        await asyncio.to_thread(end_all, self.places.config)
 
     async def _ended(self, turn: Turn, result: ResultMessage, *, overdue: bool) -> None:
         """Close the books on a turn and have it stored, then say that it is done."""

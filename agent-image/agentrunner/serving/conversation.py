@@ -10,7 +10,7 @@ from agentrunner.keeping.refusals import CannotKeep
 from agentrunner.serving.answering import Answering
 from agentrunner.serving.places import SessionPlaces
 from agentrunner.serving.problems import Problem, busy, draining, leaving, limited, moved
-from agentrunner.serving.processes import kill_all, of_session
+from agentrunner.serving.processes import end_all
 from agentrunner.serving.standing import Identity, Surroundings
 from agentrunner.serving.turns import Turn
 from agentrunner.transcript import CONTINUATION
@@ -224,7 +224,7 @@ class Conversation(Answering):
             await self.turns.rest()
             await self._release(Phase.SUSPENDED)
             # What still works in the background has no pod to work in from now on.
-            await asyncio.to_thread(lambda: kill_all(of_session(self.places.config, None)))
+            await asyncio.to_thread(end_all, self.places.config)
             await self._look()
             await self._keeper.put_away(self._ledger())
         except Exception as error:

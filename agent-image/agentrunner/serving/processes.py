@@ -5,6 +5,7 @@ Every read may fail at any time, since processes come and go while we look.
 
 import os
 import signal
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -25,6 +26,8 @@ Where a program listens on `localhost`, that may be either of the two.
 """
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_KILLS, _KILL_PAUSE = 20, 0.05
+"""How often, and seconds in between."""
 
 
 def tree(pid: int) -> list[int]:
@@ -71,6 +74,19 @@ def kill_all(pids: Iterable[int]) -> None:
     for member in pids:
         with suppress(ProcessLookupError, PermissionError):
             os.kill(member, signal.SIGKILL)
+
+
+def end_all(config: Path) -> None:
+    """Kill what is left of a session, until nothing is; it is given a second.
+
+    A process may start another one just before it is killed, which the list did not have.
+    """
+    for _ in range(_KILLS):
+        left = of_session(config, None)
+        if not left:
+            return
+        kill_all(left)
+        time.sleep(_KILL_PAUSE)
 
 
 def _parents() -> Iterator[tuple[int, int]]:

@@ -20,7 +20,7 @@ from agentrunner.serving.endings import MOVED
 from agentrunner.serving.files import load, save
 from agentrunner.serving.places import SessionPlaces, session_places, sessions_root
 from agentrunner.serving.problems import Problem, draining, not_found, not_here
-from agentrunner.serving.processes import kill_all, of_session
+from agentrunner.serving.processes import end_all
 from agentrunner.serving.settings import HostSettings
 from agentrunner.serving.standing import Identity, Surroundings
 from agentrunner.serving.tokens import Caller
@@ -266,7 +266,7 @@ async def _cleared(places: SessionPlaces, files: Files) -> None:
     """Leave nothing of a session that is to go."""
     try:
         # What its agent left running in the background belongs to nobody now.
-        await asyncio.to_thread(lambda: kill_all(of_session(places.config, None)))
+        await asyncio.to_thread(end_all, places.config)
     finally:
         if files == "delete":
             await asyncio.to_thread(places.remove)

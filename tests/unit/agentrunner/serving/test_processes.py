@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from agentrunner.serving.processes import cpu_seconds, kill_all, listens, memory, of_session, tree
+from agentrunner.serving import processes
+from agentrunner.serving.processes import cpu_seconds, end_all, kill_all, listens, memory, of_session, tree
 
 HOLD = "import sys; print('up', flush=True); sys.stdin.read()"
 SERVE = """
@@ -204,6 +205,22 @@ async def test_killing_takes_all_and_forgives_those_that_are_gone() -> None:
         await asyncio.sleep(0.01)
     kill_all([*family, *family])
     assert await process.wait() == -signal.SIGKILL
+
+
+def test_one_that_was_started_while_others_were_killed_is_killed_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with started(HOLD) as (first, _), started(HOLD) as (late, _):
+        seen = iter([[first.pid], [late.pid], [], [0]])
+        monkeypatch.setattr(processes, "of_session", lambda config, pid: next(seen))
+        end_all(tmp_path)
+        assert [one.wait(10) for one in (first, late)] == [-signal.SIGKILL] * 2
+
+
+def test_one_that_cannot_be_killed_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "_KILL_PAUSE", 0)
+    monkeypatch.setattr(processes, "of_session", lambda config, pid: [2**30])
+    end_all(tmp_path)
 
 
 def test_processes_that_come_and_go_do_not_disturb() -> None:
