@@ -105,14 +105,3 @@ async def test_what_a_client_interrupts_within_the_grace_is_not_tried_again(talk
             assert reply.status == 202
         ended = await running.ended()
     assert (ended.exit_code, ended.report.reason, ended.report.retryable) == (64, "Interrupted", False)
-
-
-async def test_what_has_not_begun_does_not_begin_within_the_grace(container: Container, model: Model) -> None:
-    container.environment[GRACE] = "600"
-    container.write(script(answer("never")))
-    async with container.started() as running:
-        await running.event("attemptStarted")
-        running.signal(signal.SIGTERM)
-        ended = await running.ended()
-    assert (ended.exit_code, ended.report.reason) == (1, "Interrupted")
-    assert model.requests(container.session_id) == 0

@@ -55,7 +55,12 @@ async def test_sigterm_interrupts_the_turn_and_reports_what_it_used(container: C
     assert Decimal(ended.report.usage.cost_usd) > 0
 
 
-async def test_sigterm_before_the_agent_has_started_is_an_interruption(container: Container, model: Model) -> None:
+@pytest.mark.parametrize("grace", [{}, {"AGENTSESSIONS_GRACE_SECONDS": "600"}], ids=["no-grace", "long-grace"])
+async def test_sigterm_before_the_agent_has_started_is_an_interruption(
+    container: Container, model: Model, grace: dict[str, str]
+) -> None:
+    """What has not begun does not begin within the grace."""
+    container.environment |= grace
     container.write(script(DONE))
     async with container.started() as running:
         await running.event("attemptStarted")

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from e2e.api import NODES, PODS, ApiError
-from e2e.killing import cordoned, end_operator, evict, has_died, kill_process
+from e2e.killing import cordoned, end_operator, has_died, kill_process, refusal
 from e2e.leadership import two_replicas
 from e2e.operator_pod import NAMESPACE
 from e2e.terminal import CommandFailed
@@ -71,11 +71,7 @@ def _pod_evicted(arena: Arena, story: Story) -> bool:
 
 def _evict(arena: Arena, pod: str) -> bool:
     """Evict a pod; False if it is gone already, or may not be disrupted."""
-    try:
-        evict(arena.api, arena.lab.namespace, pod)
-    except ApiError:
-        return False
-    return True
+    return refusal(arena.api, arena.lab.namespace, pod) == 0
 
 
 def _host_killed(arena: Arena, story: Story) -> bool:

@@ -14,10 +14,8 @@ from agentsessions.builders.contract import (
     STATE_DIR,
     TMP_DIR,
 )
+from agentsessions.policies.facts import DEFAULT_GRACE_SECONDS
 from agentsessions.policies.resolve import Settings
-
-DEFAULT_GRACE_SECONDS = 30
-"""The grace period of Kubernetes, where nobody says another."""
 
 
 def environment(

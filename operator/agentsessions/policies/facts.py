@@ -26,6 +26,10 @@ _PULL_REASONS = frozenset(
 )
 
 
+DEFAULT_GRACE_SECONDS = 30
+"""The grace period of Kubernetes, where nobody says another."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ended:
     """How the agent's container ended."""
@@ -71,7 +75,7 @@ class PodFacts:
     cut_off: bool = False
     restarted: bool = False
     disruption: str = ""
-    grace: int = 30
+    grace: int = DEFAULT_GRACE_SECONDS
 
     @property
     def is_terminal(self) -> bool:
@@ -136,7 +140,7 @@ def pod_facts(pod: Json) -> PodFacts:
         disrupted_by=_reason(status, "DisruptionTarget", "True"),
         cut_off=_has(status, "Ready", "False") and _has(status, "ContainersReady", "True"),
         disruption=meta.get("labels", {}).get(LABEL_DISRUPTION, ""),
-        grace=meta.get("deletionGracePeriodSeconds", pod.get("spec", {}).get("terminationGracePeriodSeconds", 30)),
+        grace=meta.get("deletionGracePeriodSeconds", _own_grace(pod.get("spec", {}))),
         restarted=any(one.get("restartCount") for one in status.get("containerStatuses", [])),
     )
 
@@ -181,6 +185,11 @@ def _ended(state: Json) -> Ended | None:
     started, finished = parse_time(terminated.get("startedAt")), parse_time(terminated.get("finishedAt"))
     reason, message = terminated.get("reason", ""), terminated.get("message", "")
     return Ended(int(terminated.get("exitCode", 0)), reason, message, finished, started)
+
+
+def _own_grace(spec: Json) -> int:
+    """Return the grace period that a pod names."""
+    return int(spec.get("terminationGracePeriodSeconds", DEFAULT_GRACE_SECONDS))
 
 
 def _condition(status: Json, kind: str, value: str, reason: str) -> str:

@@ -66,7 +66,7 @@ async def _one(action: Action, kube: Kube) -> Applied | None:
     elif isinstance(action, StartPod):
         return await _start(action, kube)
     elif isinstance(action, DeletePod):
-        return await delete_pod(action, kube)
+        return await _delete_pod(action, kube)
     elif isinstance(action, MarkPod):
         await _mark_pod(action, kube)
     elif isinstance(action, StartOwner):
@@ -141,7 +141,7 @@ async def _start_owner(action: StartOwner, kube: Kube) -> None:
     await _make(Ensure({**action.secret, "metadata": {**meta, "ownerReferences": owners}}), kube)
 
 
-async def delete_pod(action: DeletePod, kube: Kube) -> Applied | None:
+async def _delete_pod(action: DeletePod, kube: Kube) -> Applied | None:
     """Delete exactly the pod that was seen."""
     version = {"resourceVersion": action.pod.resource_version} if action.unchanged else {}
     try:

@@ -203,11 +203,16 @@ def test_a_host_that_is_busy_after_all_is_no_fault_and_is_counted_apart() -> Non
 @pytest.mark.parametrize("reason", ["StoreBehind", "ArchiveFailed"])
 def test_each_try_to_put_it_away_that_failed_is_counted(reason: str) -> None:
     tally, since = Tally(), Since()
-    tally.heard("pod", make_host_session(UID))
-    for seconds in (1, 1, 61):
-        fault = {"reason": reason, "message": "no room", "time": later(seconds)}
-        tally.heard("pod", make_host_session(UID, fault=fault))
+    told_of(tally, reason, 1, 1, 61)
     assert since.grown("put_aways_refused_total", reason=reason) == 2
+
+
+def told_of(tally: Tally, reason: str, *seconds: float) -> None:
+    """Let a host, which had nothing to tell before, tell of a fault in the same words at each of these times."""
+    tally.heard("pod", make_host_session(UID))
+    for each in seconds:
+        fault = {"reason": reason, "message": "The same each time.", "time": later(each)}
+        tally.heard("pod", make_host_session(UID, fault=fault))
 
 
 def test_other_faults_are_none_of_that() -> None:
@@ -220,10 +225,7 @@ def test_other_faults_are_none_of_that() -> None:
 @pytest.mark.parametrize("reason", ["TurnDeadlineExceeded", "MaxTurnsExceeded", "ModelUnavailable"])
 def test_each_turn_that_ended_at_a_bound_is_counted_once(reason: str) -> None:
     tally, since = Tally(), Since()
-    tally.heard("pod", make_host_session(UID))
-    for seconds in (1, 1, 5):
-        fault = {"reason": reason, "message": "The same each time.", "time": later(seconds)}
-        tally.heard("pod", make_host_session(UID, fault=fault))
+    told_of(tally, reason, 1, 1, 5)
     tally.heard("pod", make_host_session(UID))
     assert since.grown("limits_reached_total", reason=reason) == 2
 
