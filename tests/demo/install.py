@@ -63,7 +63,7 @@ def install_operator(kubectl: Program, helm: Program, chosen: Json, answering: M
 def install_stand_in(kubectl: Program, images: Images) -> None:
     """Start the stand-in and wait until it answers; raises DemoError."""
     manifests = model.stand_in(images.reference("standin"), images.version("standin"))
-    kubectl.run("apply", "--server-side", "--filename=-", stdin=manifests)
+    kubectl.run("apply", "--server-side", "--force-conflicts", "--filename=-", stdin=manifests)
     kubectl.run("rollout", "status", "deployment/model", f"--namespace={model.STAND_IN_NAMESPACE}", "--timeout=3m")
 
 

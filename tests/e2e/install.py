@@ -92,5 +92,6 @@ def upgrade(terminal: Terminal, chosen: Json) -> None:
 def install_stand_in(terminal: Terminal, api: Api, images: Images) -> None:
     """Deploy the model stand-in and wait until it answers; a new image replaces a running one."""
     manifests = model.stand_in(images.reference("standin"), images.version("standin"))
-    terminal.kubectl("apply", "--server-side", "-f", "-", stdin=manifests)
+    # Faults that were ended with their process may have left it bound to a node.
+    terminal.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=manifests)
     wait_for(api, DEPLOYMENTS, model.STAND_IN_NAMESPACE, "model", is_rolled_out, "the stand-in's rollout")

@@ -1,6 +1,7 @@
 """What faults strike at, and the ways in that are opened anew when a fault has closed them."""
 
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -52,12 +53,20 @@ class Arena:
         """The cluster's API."""
         return self.stage.lab.api
 
-    def settle(self) -> None:
+    @contextmanager
+    def settled(self) -> Iterator[None]:
         """Have the model's stand-in on the store's node: what strikes another node strikes neither of them."""
-        place = {"nodeSelector": {"kubernetes.io/hostname": self.store.node()}}
+        self._bind({"kubernetes.io/hostname": self.store.node()})
+        try:
+            yield
+        finally:
+            self._bind({"kubernetes.io/hostname": None})
+
+    def _bind(self, labels: Mapping[str, str | None]) -> None:
+        """Have the model's stand-in on nodes with these labels; None: whatever the label says."""
         where = (DEPLOYMENTS, manifests.STAND_IN_NAMESPACE, "model")
-        self.api.patch(*where, {"spec": {"template": {"spec": place}}})
-        wait_for(self.api, *where, is_rolled_out, "the stand-in beside the store")
+        self.api.patch(*where, {"spec": {"template": {"spec": {"nodeSelector": labels}}}})
+        wait_for(self.api, *where, is_rolled_out, "the stand-in's rollout")
 
     def story(self, name: str, *, volume: bool) -> Story:
         """Return a session that does not exist yet."""

@@ -79,9 +79,9 @@ def arena(labs: Labs, gateway: Gateway, provider: cluster.Provider, audit_log: A
     with labs(ends_operator=True) as lab, ExitStack() as ways:
         own = Gateway(gateway.api, gateway.terminal)
         found = Arena(Stage.built(lab, own), provider, redis_store(lab), ways, audit_log)
-        found.settle()
-        found.open()
-        yield found
+        with found.settled():
+            found.open()
+            yield found
 
 
 @pytest.mark.timeout(120 + SECONDS * max(ROUNDS, HITS))
