@@ -28,6 +28,7 @@ EVICTED_SECONDS = 150
 
 _OUTSIDE = frozenset({"Evicted", "PodStopped", "HostLost"})
 _KILLED, _CLI = frozenset({"HostCrashed"}), frozenset({"CLIFailed"})
+_DISK = frozenset({"EphemeralStorageExceeded"})
 
 
 @dataclass(frozen=True)
@@ -178,8 +179,7 @@ STRIKES = (
     Strike("pod evicted", "pod-evicted", own=_pod_evicted, reasons=_OUTSIDE),
     Strike("session host killed", "host-killed", own=_host_killed, reach=Story.runs, reasons=_KILLED),
     Strike("CLI killed", "cli-killed", own=_cli_killed, reach=Story.runs, reasons=_CLI),
-    # Of a session with nothing to do no reason is told: its host stores it, and it sleeps, before the kubelet reports.
-    Strike("disk filled", "disk-filled", own=_disk_filled, reach=Story.runs),
+    Strike("disk filled", "disk-filled", own=_disk_filled, reach=Story.runs, reasons=_DISK),
     Strike("store killed", "store-killed", shared=_store_killed, cuts=False),
     Strike("operator killed", "operator-killed", shared=_operator_killed, cuts=False),
     Strike("Envoy of a gateway killed", "envoy-killed", shared=_envoy_killed, cuts=False),

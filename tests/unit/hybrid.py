@@ -171,7 +171,12 @@ class Stage:
         known = finish(live_hosts(self.world, []))  # type: ignore[arg-type]
         self.hosts.views = {
             one.uid: HostView(
-                one, connected=True, heard=True, capacity=10, sessions=dict(self.hosts.held.get(one.uid, {}))
+                one,
+                connected=True,
+                heard=True,
+                capacity=10,
+                draining=one.uid in self.hosts.draining,
+                sessions=dict(self.hosts.held.get(one.uid, {})),
             )
             for one in known
         }
@@ -183,6 +188,15 @@ class Stage:
                 whole = held[UID].model_dump() | news
                 held[UID] = HostSession.model_validate(whole)
         self.hear()
+
+    def stop_host(self) -> str:
+        """Let a kubelet stop the session's host without the pod's deletion; return the pod's uid."""
+        host = self.session().status.host
+        assert host is not None
+        assert host.pod_uid is not None
+        self.hosts.draining.add(host.pod_uid)
+        self.tell(put_away=True)
+        return host.pod_uid
 
     def stores(self) -> None:
         """Let hosts finish what they were asked to put away."""

@@ -13,9 +13,13 @@ from unit.make import NOW
 
 @dataclass
 class Hosts:
-    """Client and streams in one: `held` is what each host has, by the pod's uid, `views` what the operator heard."""
+    """Client and streams in one: `held` is what each host has, by the pod's uid, `views` what the operator heard.
+
+    `draining` are the hosts that were told to stop, by the pod's uid.
+    """
 
     held: dict[str, dict[str, HostSession]] = field(default_factory=dict)
+    draining: set[str] = field(default_factory=set)
     views: dict[str, HostView] = field(default_factory=dict)
     given: list[Activation] = field(default_factory=list)
     asked: list[bool] = field(default_factory=list)

@@ -246,6 +246,7 @@ def talks(draw: st.DrawFn) -> Around:
         not_now=frozenset(draw(st.lists(POD_UIDS, max_size=2))),
         news=draw(news()),
         heard=draw(st.booleans()),
+        drains=draw(st.booleans()),
         written=draw(MAYBE),
         pods=tuple(own),
         warnings=tuple(draw(WARNINGS)),

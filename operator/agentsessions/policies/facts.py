@@ -113,7 +113,7 @@ def parse_time(text: str | None) -> datetime | None:
 def pod_facts(pod: Json) -> PodFacts:
     """Return the facts of one pod as the API server describes it."""
     meta, status = pod["metadata"], pod.get("status", {})
-    container = _container_state(status)
+    container = container_state(status)
     waiting = container.get("waiting", {})
     return PodFacts(
         name=meta["name"],
@@ -167,7 +167,7 @@ def ends(status: Json) -> tuple[int, Ended | None]:
     return times + (1 if last is not None and "running" not in state else 0), last
 
 
-def _container_state(status: Json) -> dict[str, Any]:
+def container_state(status: Json) -> dict[str, Any]:
     """Return the state of the agent's container; empty until the node reports one."""
     return dict(_container(status).get("state", {}))
 

@@ -5,14 +5,15 @@ from datetime import datetime
 
 from agentsessions.api.base import Json
 from agentsessions.api.names import ANNOTATION_IMAGE, ANNOTATION_TEMPLATE_HASH, CONTAINER
-from agentsessions.policies.facts import Ended, ends, parse_time
+from agentsessions.policies.facts import Ended, container_state, ends, parse_time
 
 
 @dataclass(frozen=True, slots=True)
 class HostFacts:
     """One host pod. `ready` is what its readiness probe says; a pod that is being deleted drains.
 
-    `ends` counts how often its container has ended, `last_end` is how it did last; `terminal`: it will not run again.
+    `ends` counts how often its container has ended, `last_end` is how it did last; `stands`: it has ended, and the
+    kubelet has not said yet whether it starts again. `terminal`: the pod will not run again.
     `image` is what it was made with, by its own word, else what its container has. `unready_since` is when its
     readiness last changed, or when it was made.
     """
@@ -28,6 +29,7 @@ class HostFacts:
     owner_uid: str = ""
     ends: int = 0
     last_end: Ended | None = None
+    stands: bool = False
     terminal: bool = False
     image: str = ""
     unready_since: datetime | None = None
@@ -58,6 +60,7 @@ def host_facts(pod: Json) -> HostFacts:
         owner_uid=next((str(o["uid"]) for o in owners if o.get("controller")), ""),
         ends=times,
         last_end=last_end,
+        stands="terminated" in container_state(status),
         terminal=status.get("phase") in ("Succeeded", "Failed"),
         image=meta.get("annotations", {}).get(ANNOTATION_IMAGE) or _image(pod.get("spec", {})),
         unready_since=parse_time(readiness.get("lastTransitionTime") or meta.get("creationTimestamp")),

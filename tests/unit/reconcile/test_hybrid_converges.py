@@ -26,6 +26,9 @@ AT_REST = ASLEEP | {"Running"}
 def obey(on: Stage) -> None:
     """Let everything outside of the operator do what it is there for."""
     on.end_pods()
+    for pod in on.world.live_pods():
+        if pod["metadata"]["uid"] in on.hosts.draining and "deletionTimestamp" not in pod["metadata"]:
+            on.world.set_pod(pod, kubelet.evicted())  # whoever stops its host ends the pod
     on.start_pods()
     for held in on.hosts.held.values():
         if UID in held and held[UID].idle_since is None:
@@ -192,7 +195,21 @@ def test_from_any_state_it_comes_to_rest_and_rest_costs_no_write(it: Situation) 
 
 STEPS = st.lists(
     st.sampled_from(
-        ["ask", "suspend", "resume", "lose", "drain", "nap", "restart", "busy", "settings", "spend", "raise", "look"]
+        [
+            "ask",
+            "suspend",
+            "resume",
+            "lose",
+            "drain",
+            "evict",
+            "nap",
+            "restart",
+            "busy",
+            "settings",
+            "spend",
+            "raise",
+            "look",
+        ]
     ),
     max_size=8,
 )
@@ -212,6 +229,9 @@ def do(on: Stage, step: str) -> None:
             on.lose(own[0]["metadata"]["name"])
         case "drain" if own:
             on.world.delete_gracefully(PODS, own[0])
+        case "evict" if own and own[0]["metadata"]["uid"] in on.hosts.views:
+            on.hosts.draining.add(own[0]["metadata"]["uid"])
+            on.tell(put_away=True)
         case "nap":
             on.idle(TIMEOUT)
         case "restart":

@@ -24,7 +24,8 @@ class Around:
 
     `loads` counts the other sessions of every host, by pod name. `not_now` are pods (by uid) that refused a session
     for want of room a moment ago, or that drain. `heard` is whether the session's host has told of its sessions at all:
-    only then does the absence of `news` mean something. `written` is when figures were last written to status.
+    only then does the absence of `news` mean something. `drains`: it has begun to stop, by its own word. `written` is
+    when figures were last written to status.
 
     A Hybrid session without a pool has hosts of its own: `pods` has the same pods as `hosts`, in more detail.
     `fork_from` is the uid of the session that it begins with a copy of. `cleanup` is the pod that removes what a
@@ -47,6 +48,7 @@ class Around:
     not_now: frozenset[str] = frozenset()
     news: HostSession | None = None
     heard: bool = False
+    drains: bool = False
     written: datetime | None = None
     pods: Sequence[PodFacts] = ()
     warnings: Sequence[PodWarning] = ()

@@ -126,6 +126,8 @@ def _awake(
 ) -> Step:
     """The session's host is there: let it sleep when it was put away, else do what the step says; look at the time."""
     if around.heard and around.news is not None and around.news.put_away:
+        if around.drains:  # nobody here has asked for that: why its pod ends is for the kubelet to say
+            return _stopping(around, pod, around.news, now)
         step = sleeping.fallen_asleep(around, step.status, around.news, now, config)
         return replace(step, status=bounded(around, step.status, around.limits, now))
     if step.handover is None:
@@ -134,6 +136,13 @@ def _awake(
     if around.fork_problem:
         return _forkless(around, now)
     return step
+
+
+def _stopping(around: Around, pod: HostFacts, news: HostSession, now: datetime) -> Step:
+    """The session's host stops, and has stored it: wait for the end of its pod, or for the host to start anew."""
+    text = f"Host '{pod.name}' stops; the session is stored, and goes on when its end is known."
+    told = with_figures(around.session.status, news)
+    return waiting(around, Reason.HOST_NOT_READY, text, now, LOOK_AGAIN, onto=told)
 
 
 def _at_rest(around: Around, settings: Settings, now: datetime, config: OperatorConfig) -> Step:

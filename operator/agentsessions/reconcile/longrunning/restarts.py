@@ -97,6 +97,8 @@ def _container(around: Around, host: Host, pod: HostFacts, now: datetime) -> tup
     status, new = around.session.status, pod.ends - (host.terminations or 0)
     if new <= 0 or pod.last_end is None or pod.terminal or pod.deleting:
         return None  # the end of a pod is another matter
+    if pod.stands:  # of a pod that is evicted, the kubelet says first that its container has ended
+        return None
     verdict = judge_end(pod.name, pod.last_end, around.killings)
     end, moment = pod.last_end, pod.last_end.finished_at or now
     last = _ended(at(pod), verdict.reason, verdict.message, moment, in_place=True)
