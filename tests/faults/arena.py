@@ -56,8 +56,8 @@ class Arena:
     @contextmanager
     def settled(self) -> Iterator[None]:
         """Have the model's stand-in on the store's node: what strikes another node strikes neither of them."""
-        self._bind({"kubernetes.io/hostname": self.store.node()})
         try:
+            self._bind({"kubernetes.io/hostname": self.store.node()})
             yield
         finally:
             self._bind({"kubernetes.io/hostname": None})

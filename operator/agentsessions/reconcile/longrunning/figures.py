@@ -18,11 +18,10 @@ _RUNNING = frozenset({ConditionType.READY, ConditionType.ACTIVE})
 
 
 def with_figures(status: AgentSessionStatus, news: HostSession) -> AgentSessionStatus:
-    """Return the status with usage, transcript, archive and last activity as the host has them."""
+    """Return the status with usage, transcript and last activity as the host has them."""
     update = {
         "usage": most(status.usage, news.usage),
         "transcript": news.transcript or status.transcript,
-        "archive": news.archive or status.archive,
         "last_activity_time": _latest(status.last_activity_time, news.last_activity_time),
     }
     return status.model_copy(update=update)

@@ -109,7 +109,7 @@ async def _alone(
 
 
 async def _killings(session: AgentSession, hosts: Sequence[HostFacts], kube: Kube) -> tuple[PodWarning, ...]:
-    """Return why the node has stopped containers of the session's host; asked once for every end that is new."""
+    """Return why the node has stopped containers of the session's host; asked while an end is not told."""
     host = session.status.host
     pod = next((one for one in hosts if host is not None and one.uid == host.pod_uid), None)
     if host is None or pod is None or host.terminations is None or pod.ends <= host.terminations:

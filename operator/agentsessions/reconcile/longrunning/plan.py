@@ -22,7 +22,7 @@ from agentsessions.policies.endpoint import endpoint
 from agentsessions.policies.facts import PodFacts
 from agentsessions.policies.hosts import HostFacts
 from agentsessions.policies.resolve import Settings, describe, resolve
-from agentsessions.reconcile.longrunning import forgetting, images, limit, ownpod, sleeping
+from agentsessions.reconcile.longrunning import forgetting, images, limit, ownpod, sleeping, stopping
 from agentsessions.reconcile.longrunning.figures import paced, with_figures
 from agentsessions.reconcile.longrunning.lastcopy import may_have_the_session
 from agentsessions.reconcile.longrunning.limits import bounded, cut_short, last_words, watched
@@ -98,6 +98,8 @@ def _hybrid(around: Around, settings: Settings, now: datetime, config: OperatorC
     if around.pool is not None:
         return _in_pool(around, settings, host, now, config)
     if own is None or ends:
+        if own is not None and stopping.is_left_asleep(around, own):
+            return stopping.asleep(around, own, now, config)
         if not around.session.spec.suspended:
             return ownpod.lost(around, settings, host, now, config)
         if own is not None:  # what its host still tells, and how it ends, is not to be missed
@@ -126,8 +128,8 @@ def _awake(
 ) -> Step:
     """The session's host is there: let it sleep when it was put away, else do what the step says; look at the time."""
     if around.heard and around.news is not None and around.news.put_away:
-        if around.drains:  # nobody here has asked for that: why its pod ends is for the kubelet to say
-            return _stopping(around, pod, around.news, now)
+        if around.drains and around.pool is None:
+            return stopping.awaited(around, step, pod, around.news, now)
         step = sleeping.fallen_asleep(around, step.status, around.news, now, config)
         return replace(step, status=bounded(around, step.status, around.limits, now))
     if step.handover is None:
@@ -136,13 +138,6 @@ def _awake(
     if around.fork_problem:
         return _forkless(around, now)
     return step
-
-
-def _stopping(around: Around, pod: HostFacts, news: HostSession, now: datetime) -> Step:
-    """The session's host stops, and has stored it: wait for the end of its pod, or for the host to start anew."""
-    text = f"Host '{pod.name}' stops; the session is stored, and goes on when its end is known."
-    told = with_figures(around.session.status, news)
-    return waiting(around, Reason.HOST_NOT_READY, text, now, LOOK_AGAIN, onto=told)
 
 
 def _at_rest(around: Around, settings: Settings, now: datetime, config: OperatorConfig) -> Step:

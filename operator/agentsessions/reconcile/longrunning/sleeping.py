@@ -180,6 +180,7 @@ def fallen_asleep(
         "suspend_time": now,
         # A request that came since the wake found the session awake: it is answered.
         "answered_request_time": before.last_request_time,
+        "archive": news.archive or before.archive,
     }
     return Step(_resting(around, status.model_copy(update=update), now, config))
 

@@ -1,0 +1,52 @@
+"""A pod of a session's own that its node ends, with nobody having deleted it: the session sleeps, and tells why; pure.
+
+The host stores a session that has nothing to do and says so before the kubelet says anything at all. What only the
+kubelet knows (a disk that is full, a node under pressure, a probe that failed) comes with the end of the pod, or of its
+container: the session is let go of then, and not before.
+"""
+
+from dataclasses import replace
+from datetime import datetime
+
+from agentsessions.api.conditions import Reason
+from agentsessions.api.config import OperatorConfig
+from agentsessions.api.host import HostSession
+from agentsessions.api.status import Host
+from agentsessions.policies.facts import PodFacts
+from agentsessions.policies.hosts import HostFacts
+from agentsessions.policies.outcome import judge
+from agentsessions.reconcile.longrunning import limit, sleeping
+from agentsessions.reconcile.longrunning.figures import with_figures
+from agentsessions.reconcile.longrunning.limits import bounded
+from agentsessions.reconcile.longrunning.model import LOOK_AGAIN, Around, Step
+from agentsessions.reconcile.longrunning.restarts import with_loss
+from agentsessions.reconcile.longrunning.rows import waiting
+from agentsessions.reconcile.model import Notice
+
+
+def awaited(around: Around, step: Step, pod: HostFacts, news: HostSession, now: datetime) -> Step:
+    """Wait until the kubelet says how the pod ends, or that the host begins anew."""
+    text = f"Host '{pod.name}' stops, and has stored the session; how it ends is for its node to say."
+    told = with_figures(step.status, news)
+    return replace(waiting(around, Reason.HOST_NOT_READY, text, now, LOOK_AGAIN, onto=told), notices=step.notices)
+
+
+def is_left_asleep(around: Around, pod: PodFacts) -> bool:
+    """Return whether the pod has ended with all of the session stored, and nobody waits for it."""
+    stored = around.drains and around.news is not None and around.news.put_away
+    asked = sleeping.is_asked_for(around.session.status)
+    return stored and pod.is_terminal and not pod.deleting and not asked and not around.session.spec.suspended
+
+
+def asleep(around: Around, pod: PodFacts, now: datetime, config: OperatorConfig) -> Step:
+    """Write down how the pod ended, and let the session sleep: a node that wants for something gets no pod more."""
+    news, meta = around.news, around.session.metadata
+    assert news is not None
+    verdict, where = judge(pod, meta.uid), Host(pod=pod.name, pod_uid=pod.uid, node=pod.node)
+    status = with_loss(around.session.status, where, verdict, now, end=pod.ended)
+    around = replace(around, session=around.session.model_copy(update={"status": status}))
+    notice = Notice("Warning", verdict.reason, "Sleep", verdict.message)
+    if limit.is_over(around):
+        return limit.stopped(around, now, keeps_pod=False).saying(notice)
+    step = sleeping.fallen_asleep(around, status, news, now, config).saying(notice)
+    return replace(step, status=bounded(around, step.status, around.limits, now))
