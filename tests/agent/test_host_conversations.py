@@ -131,6 +131,7 @@ async def test_a_dead_cli_is_told_and_the_next_message_goes_on(host: Host, model
     assert state["pid"] != dead
     assert state["restarts"] == 1
     assert "fault" not in state
+    assert state["death"]["reason"] == "AgentCrashed", "whoever looks only now hears of it, too"
 
 
 async def test_a_stream_is_taken_up_where_it_was_left(host: Host, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from agentrunner.events import EventLog as PodLog
 from agentrunner.serving.weights import Weight
 from agentsessions.api.base import Json
-from agentsessions.api.host import Origin, Phase, SessionFault
+from agentsessions.api.host import AGENT_DEATHS, Origin, Phase, SessionFault
 from agentsessions.api.status import Transcript
 
 
@@ -38,11 +38,13 @@ class Surroundings:
 class Standing:
     """What changes while a session goes on. `put_away`: all of it is stored, and it takes no message.
 
-    `kills` is that of its surroundings, `oom_kills` what it last said.
+    `kills` is that of its surroundings, `oom_kills` what it last said. `death` is told on after the turn that follows:
+    who looks only then is to hear of it, too.
     """
 
     phase: Phase = Phase.SUSPENDED
     fault: SessionFault | None = None
+    death: SessionFault | None = None
     weight: Weight = field(default_factory=Weight)
     activity: datetime | None = None
     transcript: Transcript | None = None
@@ -66,6 +68,8 @@ class Standing:
         """Take note of what went wrong, and of what was killed by then: who reads the one knows of the other."""
         self.count_kills()
         self.fault = SessionFault(reason=reason, message=message, time=now())
+        if reason in AGENT_DEATHS:
+            self.death = self.fault
 
     def count_kills(self) -> None:
         """Take note of what was killed for want of memory."""
@@ -76,6 +80,7 @@ class Standing:
         return {
             "phase": self.phase,
             "fault": self.fault,
+            "death": self.death,
             "rss_bytes": self.weight.memory_bytes,
             "cpu_seconds": self.weight.cpu_seconds,
             "last_activity_time": self.activity,

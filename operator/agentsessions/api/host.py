@@ -146,6 +146,10 @@ class Beginning(StrEnum):
     DIVERGED = "Diverged"
 
 
+AGENT_DEATHS = frozenset({"AgentCrashed", "AgentNotStarted", "AgentOomKilled"})
+"""Faults by which a host says that a session's `claude` process ended by itself, or did not start."""
+
+
 class SessionFault(ApiModel):
     """What is wrong with a session on a host."""
 
@@ -190,7 +194,10 @@ class HostSession(ApiModel):
     put_away: bool = Field(False, description="Conversation and workspace are stored, and no message is taken.")
     archive: Archive | None = None
     limit: Limit | None = Field(None, description="The bound that it has reached; it takes no message.")
-    fault: SessionFault | None = None
+    fault: SessionFault | None = Field(None, description="What is wrong now; over with the next turn that ends.")
+    death: SessionFault | None = Field(
+        None, description="How the agent's process last ended by itself on this host; it stays when a turn follows."
+    )
 
 
 class HostSnapshot(ApiModel):

@@ -159,6 +159,7 @@ FIRST = make_host_session(UID, NAME, durable=True)
         ({"usage": {"turns": 7}}, 0),
         ({"phase": Phase.RUNNING}, 0),
         ({"phase": Phase.FAILED}, 1),
+        ({"death": {"reason": "AgentCrashed", "message": "x", "time": NOW}}, 1),
         ({"put_away": True}, 1),
         ({"durable": False}, 1),
         ({"idle_since": NOW}, 1),

@@ -562,6 +562,24 @@ def test_the_death_of_the_agents_process_is_told_by_its_host_and_written_once() 
 
 
 @pytest.mark.requirement("K02")
+def test_a_death_that_a_turn_has_followed_before_anybody_looked_is_told_once_all_the_same() -> None:
+    on = awake()
+    on.idle(60)
+    died = {"reason": "AgentCrashed", "message": "The agent's process died.", "time": on.world.now}
+    on.tell(death=died, fault=None)
+    on.settle()
+    last = on.session().status.last_termination
+    assert last is not None
+    assert (last.reason, last.in_place) == ("CLIFailed", True)
+    assert on.says() == ("True", "Running")
+    on.idle(600)
+    on.restart()
+    on.hear()
+    on.settle()
+    assert on.events() == ["CLIFailed"]
+
+
+@pytest.mark.requirement("K02")
 @pytest.mark.parametrize("ahead", [0, 300], ids=["alike", "clock-ahead"])
 def test_a_process_that_dies_in_a_pod_that_is_taken_away_is_no_other_end(ahead: float) -> None:
     on = awake()

@@ -267,8 +267,9 @@ class LongRunning:
 def _of_note(told: HostSession) -> tuple[object, ...]:
     """Return what of a session's news is seen to at once: what may change a condition, or end its day."""
     wrong = (told.fault.reason, told.fault.time) if told.fault is not None else None
+    died = told.death.time if told.death is not None else None
     storage = told.durable, told.store_problem, told.put_away
-    return told.phase is Phase.FAILED, *storage, told.idle_since, wrong, told.limit
+    return told.phase is Phase.FAILED, *storage, told.idle_since, wrong, died, told.limit
 
 
 def address_of(host: HostFacts) -> HostAddress:

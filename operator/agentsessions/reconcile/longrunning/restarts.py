@@ -25,7 +25,7 @@ _OF_THE_PROCESS = {
     "AgentNotStarted": Reason.CLI_FAILED,
     "AgentOomKilled": Reason.OOM_KILLED,
 }
-"""Faults by which a host says that a session's `claude` process ended or did not start."""
+"""What a host says of the end of a session's `claude` process (`AGENT_DEATHS`), and what status says of it."""
 
 _TOOLS = "A process that the agent had started was killed: more than the memory limit (`resources.memory`) was used."
 
@@ -120,7 +120,8 @@ def _process(around: Around, host: Host, pod: HostFacts) -> tuple[AgentSessionSt
 
     It is no failure that counts: nobody starts the next process but the next message.
     """
-    fault, status = around.news.fault if around.news is not None else None, around.session.status
+    news, status = around.news, around.session.status
+    fault = (news.death or news.fault) if news is not None else None  # hosts of earlier versions tell of the fault only
     if fault is None or fault.reason not in _OF_THE_PROCESS:
         return None
     reason, moment = _OF_THE_PROCESS[fault.reason], fault.time.replace(microsecond=0)
