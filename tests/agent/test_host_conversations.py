@@ -134,6 +134,15 @@ async def test_a_dead_cli_is_told_and_the_next_message_goes_on(host: Host, model
     assert state["death"]["reason"] == "AgentCrashed", "whoever looks only now hears of it, too"
 
 
+async def test_an_idle_cli_that_dies_is_told_of_though_a_message_comes_at_once(host: Host) -> None:
+    talk = await host.give()
+    await talk.say(script({"text": "one"}))
+    os.kill((await talk.state())["pid"], signal.SIGKILL)
+    said = texts(await talk.say(script({"text": "two"})))
+    assert said[-1:] in ([], ["two"]), "it may have been asked before it was found dead"
+    assert (await talk.state())["death"]["reason"] == "AgentCrashed"
+
+
 async def test_a_stream_is_taken_up_where_it_was_left(host: Host, tmp_path: Path) -> None:
     talk, gate = await host.give(), tmp_path / "gate"
     whole = asyncio.create_task(

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import os
 import shutil
+import signal
 import time
 from decimal import Decimal
 from typing import Any
@@ -247,6 +249,24 @@ async def test_a_slow_store_holds_up_the_end_of_a_turn_and_nothing_in_it(kept: K
     talk = await resumed(kept, talk)
     await talk.say(script({"text": "end"}))
     assert "said" in said(kept.model)
+
+
+@pytest.mark.requirement("K02")
+async def test_a_process_that_dies_while_its_answer_is_being_stored_is_told_of_and_the_turn_is_done(kept: Kept) -> None:
+    talk = await kept.host.give()
+    await talk.say(script({"text": "one"}))
+    kept.fault("slow", "3")
+    kinds, pid = [], (await talk.state())["pid"]
+    async with talk.open("POST", "/messages", json={"prompt": script({"text": "two"})}) as answer:
+        async for event in events(answer):
+            kinds.append(event.kind)
+            if event.data.get("type") == "result":
+                os.kill(pid, signal.SIGKILL)
+    assert kinds[-1] == "done"
+    state = await talk.state()
+    assert (state["death"]["reason"], state.get("pid"), state["prompts"]) == ("AgentCrashed", None, 2)
+    assert texts(await talk.say(script({"text": "three"})))[-1] == "three"
+    assert (await talk.state())["death"] == state["death"], "it is one death"
 
 
 @pytest.mark.requirement("H30")

@@ -12,7 +12,7 @@ from agentrunner.keeping.ledger import Ledger
 from agentrunner.serving import launch, metrics
 from agentrunner.serving.bill import FILE, Bill
 from agentrunner.serving.cli import Cli, Wiring
-from agentrunner.serving.endings import ENDED, MOVED_TURN, OVERDUE_TURN, STARVED, cut_short, died, done, word
+from agentrunner.serving.endings import MOVED_TURN, OVERDUE_TURN, cut_short, died, done, word
 from agentrunner.serving.eventlog import EventLog
 from agentrunner.serving.history import History
 from agentrunner.serving.idleness import Idleness
@@ -219,6 +219,8 @@ class Answering:
             self._changed()
 
         before = self._cli.starts
+        if (lost := self._cli.lost) is not None:
+            self._standing.blame(*self._cli.noted(lost))
         try:
             process = await self._cli.connected(self.settings, starting)
         except ProcessDied as error:
@@ -263,14 +265,12 @@ class Answering:
             self.keep_bounds()
 
     def _on_end(self, process: Process) -> None:
-        """The process ended by itself: a turn that runs learns it by its own way."""
-        if process is not self._cli.process or self.turns.running is not None:
+        """The process ended by itself; a turn that is about to ask it finds that out."""
+        if process is not self._cli.process or (self.turns.running is not None and not self.turns.running.asked):
             return
-        slug, text = STARVED if process.starved else ENDED
-        self._standing.blame(word(slug), text)
+        self._standing.blame(*self._cli.noted(process))
         self._standing.phase, self._idleness.tasks = Phase.SUSPENDED, 0
         self._unasked.end()
-        self._around.log.emit("cliEnded", sessionId=self.who.session_id)
         self._changed()
 
     def _failed(self, turn: Turn, slug: str, text: str, phase: Phase) -> None:

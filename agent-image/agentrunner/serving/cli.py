@@ -10,6 +10,7 @@ from claude_agent_sdk import Message, SessionStore
 from agentrunner.events import EventLog as PodLog
 from agentrunner.serving import launch
 from agentrunner.serving.bill import Bill
+from agentrunner.serving.endings import ENDED, STARVED, word
 from agentrunner.serving.places import SessionPlaces
 from agentrunner.serving.process import Process, ProcessDied
 from agentrunner.serving.weights import Weight
@@ -54,6 +55,18 @@ class Cli:
     def is_alive(self) -> bool:
         """Whether there is a process that can be asked."""
         return self.process is not None and not self.process.ended
+
+    @property
+    def lost(self) -> Process | None:
+        """The process if it ended by itself, and nobody has been told."""
+        return self.process if self.process is not None and self.process.ended and not self.process.noted else None
+
+    def noted(self, process: Process) -> tuple[str, str]:
+        """Take note of a process that ended while nobody waited for its answer; return the reason and a message."""
+        process.noted = True
+        self._log.emit("cliEnded", sessionId=self._session_id)
+        slug, text = STARVED if process.starved else ENDED
+        return word(slug), text
 
     async def connected(self, settings: SessionSettings, starting: Callable[[], None]) -> Process:
         """Return a live process; `starting` is called if one has to be started first. Raises ProcessDied."""

@@ -24,7 +24,8 @@ class ProcessDied(Exception):
 class Process:
     """A connected CLI. All that it says goes to `on_message`, in a task of its own: the SDK stalls otherwise.
 
-    `overdue`: its turn took too long. `starved`: the kernel killed it for want of memory.
+    `overdue`: its turn took too long. `starved`: the kernel killed it for want of memory. `on_end` is called when it
+    ends by itself while nobody waits for its answer; `noted`: that has been told of.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Process:
         self.ended = False
         self.overdue = False
         self.starved = False
+        self.noted = False
         self.kills = oom.Watch()
 
     async def connect(self) -> None:
@@ -127,7 +129,8 @@ class Process:
         self.ended = True
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(ProcessDied())
-        self._on_end(self)
+        else:
+            self._on_end(self)
 
     def _settle(self, message: Message) -> None:
         """Give the waiting caller the result of its message, not of a turn that the CLI began by itself."""

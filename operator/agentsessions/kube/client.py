@@ -4,7 +4,9 @@ Authentication and TLS are the official client's (`kubernetes.aio`); its models 
 them costs more than the request.
 """
 
+import asyncio
 import json
+import random
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
@@ -25,6 +27,10 @@ from agentsessions.kube.paths import LEASES, Kind
 
 _TIMEOUT_SECONDS = 30
 _PAGE = 500
+_READ_AGAIN = frozenset({429, 500, 502, 503, 504})
+"""Answers after which a read is tried once more: a pass makes many, and where one in ten fails few passes would end."""
+_PAUSE = 0.1, 0.4
+"""Seconds before that, at random; a pause that the API server asks for comes on top."""
 _METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _APPLY = "application/apply-patch+yaml"
 _MERGE = "application/merge-patch+json"
@@ -134,8 +140,18 @@ class Kube:
         content_type: str = "application/json",
     ) -> Json:
         """Send one request in its turn, count it, and return the answer or raise what it says."""
-        async with nullcontext() if kind == LEASES else self.pace:
-            return await self._send(verb, kind, path, query or {}, body, (accept, content_type))
+
+        async def sent() -> Json:
+            async with nullcontext() if kind == LEASES else self.pace:
+                return await self._send(verb, kind, path, query or {}, body, (accept, content_type))
+
+        try:
+            return await sent()
+        except Transient as error:
+            if verb != "GET" or kind == LEASES or error.code not in _READ_AGAIN:
+                raise
+        await asyncio.sleep(random.uniform(*_PAUSE))
+        return await sent()
 
     async def _send(
         self, verb: str, kind: Kind, path: str, query: dict[str, str], body: Json | None, types: tuple[str, str]
