@@ -189,14 +189,10 @@ class Stage:
                 held[UID] = HostSession.model_validate(whole)
         self.hear()
 
-    def stop_host(self) -> str:
-        """Let a kubelet stop the session's host without the pod's deletion; return the pod's uid."""
-        host = self.session().status.host
-        assert host is not None
-        assert host.pod_uid is not None
-        self.hosts.draining.add(host.pod_uid)
+    def stop_host(self, uid: str) -> None:
+        """Let a kubelet stop the host in that pod, and nobody delete the pod."""
+        self.hosts.draining.add(uid)
         self.tell(put_away=True)
-        return host.pod_uid
 
     def stores(self) -> None:
         """Let hosts finish what they were asked to put away."""

@@ -146,7 +146,8 @@ class Beginning(StrEnum):
     DIVERGED = "Diverged"
 
 
-AGENT_DEATHS = frozenset({"AgentCrashed", "AgentNotStarted", "AgentOomKilled"})
+AGENT_OOM_KILLED = "AgentOomKilled"
+AGENT_DEATHS = frozenset({"AgentCrashed", "AgentNotStarted", AGENT_OOM_KILLED})
 """Faults by which a host says that a session's `claude` process ended by itself, or did not start."""
 
 

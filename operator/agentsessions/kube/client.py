@@ -70,7 +70,7 @@ class Kube:
     async def get(self, kind: Kind, namespace: str, name: str) -> Json | None:
         """Return an object, or None if there is none of that name."""
         try:
-            return await self._request("GET", kind, kind.path(namespace, name))
+            return await self._read(kind, kind.path(namespace, name))
         except NotFound:
             return None
 
@@ -83,7 +83,7 @@ class Kube:
         accept = _METADATA_ONLY if metadata_only else "application/json"
         while True:
             query = {"limit": str(_PAGE), "continue": page["metadata"].get("continue", ""), **selectors}
-            page = await self._request("GET", kind, kind.path(namespace), query=query, accept=accept)
+            page = await self._read(kind, kind.path(namespace), query=query, accept=accept)
             items += page.get("items") or []
             if not page["metadata"].get("continue"):
                 return items
@@ -128,6 +128,18 @@ class Kube:
         except NotFound:
             return
 
+    async def _read(
+        self, kind: Kind, path: str, *, query: dict[str, str] | None = None, accept: str = "application/json"
+    ) -> Json:
+        """Return the answer to a GET; one that fails is sent once more, but for Leases: they have no time for it."""
+        try:
+            return await self._request("GET", kind, path, query=query, accept=accept)
+        except Transient as error:
+            if kind == LEASES or error.code not in _READ_AGAIN:
+                raise
+        await asyncio.sleep(random.uniform(*_PAUSE))
+        return await self._request("GET", kind, path, query=query, accept=accept)
+
     async def _request(
         self,
         verb: str,
@@ -140,18 +152,8 @@ class Kube:
         content_type: str = "application/json",
     ) -> Json:
         """Send one request in its turn, count it, and return the answer or raise what it says."""
-
-        async def sent() -> Json:
-            async with nullcontext() if kind == LEASES else self.pace:
-                return await self._send(verb, kind, path, query or {}, body, (accept, content_type))
-
-        try:
-            return await sent()
-        except Transient as error:
-            if verb != "GET" or kind == LEASES or error.code not in _READ_AGAIN:
-                raise
-        await asyncio.sleep(random.uniform(*_PAUSE))
-        return await sent()
+        async with nullcontext() if kind == LEASES else self.pace:
+            return await self._send(verb, kind, path, query or {}, body, (accept, content_type))
 
     async def _send(
         self, verb: str, kind: Kind, path: str, query: dict[str, str], body: Json | None, types: tuple[str, str]

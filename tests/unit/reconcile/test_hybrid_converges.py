@@ -230,8 +230,7 @@ def do(on: Stage, step: str) -> None:
         case "drain" if own:
             on.world.delete_gracefully(PODS, own[0])
         case "evict" if own and own[0]["metadata"]["uid"] in on.hosts.views:
-            on.hosts.draining.add(own[0]["metadata"]["uid"])
-            on.tell(put_away=True)
+            on.stop_host(own[0]["metadata"]["uid"])
         case "nap":
             on.idle(TIMEOUT)
         case "restart":

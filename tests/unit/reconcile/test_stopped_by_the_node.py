@@ -14,7 +14,9 @@ from unit.reconcile.test_hybrid_restarts import cut
 
 def stopped(on: Stage) -> str:
     """Let a kubelet stop the session's host; return the pod's uid."""
-    uid = on.stop_host()
+    (pod,) = on.world.pods()
+    uid = str(pod["metadata"]["uid"])
+    on.stop_host(uid)
     on.settle()
     assert on.says() == ("False", "HostNotReady")
     assert on.pods() == [own_pod(1)], "how it ends is to be seen"
@@ -168,7 +170,8 @@ def test_in_a_pool_it_waits_for_nobody_and_wakes_on_another_host() -> None:
     on.wake()
     before = on.session().status.host
     assert before is not None
-    on.stop_host()
+    assert before.pod_uid is not None
+    on.stop_host(before.pod_uid)
     on.settle()
     assert on.says() == ("True", "Asleep")
     on.idle(1)

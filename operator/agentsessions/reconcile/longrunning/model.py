@@ -66,6 +66,10 @@ class Around:
         """Return the host pod with that uid."""
         return next((host for host in self.hosts if host.uid == uid), None)
 
+    def knowing(self, status: AgentSessionStatus) -> "Around":
+        """Return what is known with that status of the session."""
+        return replace(self, session=self.session.model_copy(update={"status": status}))
+
 
 @dataclass(frozen=True, slots=True)
 class Handover:

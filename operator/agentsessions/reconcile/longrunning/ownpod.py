@@ -14,7 +14,7 @@ from agentsessions.builders.volumeclaim import volume_claim
 from agentsessions.policies.deadline import time_to_start, too_late
 from agentsessions.policies.facts import PodFacts
 from agentsessions.policies.nodeloss import is_lost
-from agentsessions.policies.outcome import Verdict, judge
+from agentsessions.policies.outcome import Verdict
 from agentsessions.policies.queueing import look_again, words
 from agentsessions.policies.resolve import Settings, describe
 from agentsessions.policies.restart import doubled, jittered
@@ -24,7 +24,7 @@ from agentsessions.reconcile.longrunning import images, limit
 from agentsessions.reconcile.longrunning.figures import with_figures
 from agentsessions.reconcile.longrunning.lastcopy import keeps_drains_away, may_have_the_last_copy
 from agentsessions.reconcile.longrunning.model import LOOK_AGAIN, Around, Step
-from agentsessions.reconcile.longrunning.restarts import with_loss
+from agentsessions.reconcile.longrunning.restarts import judged, with_loss
 from agentsessions.reconcile.longrunning.rows import set_state
 from agentsessions.reconcile.longrunning.sleeping import awake, given_up
 from agentsessions.reconcile.model import Action, DeletePod, Ensure, Need, Notice, StartPod
@@ -74,8 +74,7 @@ def ending(around: Around, pod: PodFacts, now: datetime) -> Step:
     told = with_figures(status, news) if news is not None else status
     given_up = is_lost(pod, now)
     if status.host is not None and status.host.pod == pod.name and (pod.is_terminal or pod.disrupted or given_up):
-        host = Host(pod=pod.name, pod_uid=pod.uid, node=pod.node)
-        verdict = judge(pod, around.session.metadata.uid, lost=given_up)
+        host, verdict = judged(pod, around.session.metadata.uid, lost=given_up)
         told = with_loss(told, host, verdict, now, end=pod.ended)
     status = set_state(around, State.PROGRESSING, reason, text, now, onto=told)
     return Step(status, requeue=LOOK_AGAIN, actions=_without(around, now, but=""))
@@ -160,7 +159,7 @@ def gone(around: Around, host: Host, now: datetime, *, rests: bool = False) -> A
     verdict = Verdict(False, Reason.HOST_LOST, text, retryable=True, counts=False)
     status = with_loss(around.session.status, host, verdict, now)
     status = status.model_copy(update={"suspend_time": now}) if rests else status
-    return replace(around, session=around.session.model_copy(update={"status": status}))
+    return around.knowing(status)
 
 
 def guarded(

@@ -12,9 +12,9 @@ from agentsessions.policies import placement
 from agentsessions.policies.endpoint import endpoint
 from agentsessions.policies.hosts import HostFacts
 from agentsessions.policies.nodeloss import is_lost
-from agentsessions.policies.outcome import Verdict, judge
+from agentsessions.policies.outcome import Verdict
 from agentsessions.reconcile.longrunning.model import LOOK_AGAIN, Around, Step
-from agentsessions.reconcile.longrunning.restarts import at, with_end
+from agentsessions.reconcile.longrunning.restarts import at, judged, with_end
 from agentsessions.reconcile.longrunning.rows import set_state, waiting
 from agentsessions.reconcile.model import Notice
 
@@ -63,9 +63,8 @@ def ending(around: Around, now: datetime) -> Around:
     given_up = is_lost(pod, now)
     if not pod.is_terminal and not given_up and not (pod.deleting and pod.disrupted):
         return around
-    host = Host(pod=pod.name, pod_uid=pod.uid, node=pod.node)
-    verdict = judge(pod, around.session.metadata.uid, lost=given_up)
-    return _knowing(around, with_end(status, host, verdict, now, end=pod.ended))
+    host, verdict = judged(pod, around.session.metadata.uid, lost=given_up)
+    return around.knowing(with_end(status, host, verdict, now, end=pod.ended))
 
 
 def lost(around: Around, pool: AgentPool, host: Host, storage: bool, now: datetime, config: OperatorConfig) -> Step:
@@ -92,12 +91,7 @@ def _left(around: Around, host: Host, now: datetime) -> Around:
     if around.given_up:
         text = f"Host '{host.pod}' was lost with its node '{host.node or ''}'."
         verdict = replace(verdict, reason=Reason.NODE_LOST, message=text)
-    return _knowing(around, with_end(status, host, verdict, now))
-
-
-def _knowing(around: Around, status: AgentSessionStatus) -> Around:
-    """Return what is known with that status of the session."""
-    return replace(around, session=around.session.model_copy(update={"status": status}))
+    return around.knowing(with_end(status, host, verdict, now))
 
 
 def _renumbered(around: Around) -> Around:
@@ -108,7 +102,7 @@ def _renumbered(around: Around) -> Around:
     status = around.session.status
     if status.start_time is not None:
         return around
-    return _knowing(around, status.model_copy(update={"restarts": status.restarts + 1}))
+    return around.knowing(status.model_copy(update={"restarts": status.restarts + 1}))
 
 
 def _comes_back(pod: str, pool: AgentPool) -> bool:

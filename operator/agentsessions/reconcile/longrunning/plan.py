@@ -79,7 +79,7 @@ def _lasting(around: Around, settings: Settings, now: datetime, config: Operator
     if pod.deleting and around.news is not None and around.news.put_away:
         # Its host stops, and has stored it: it need not wait for the turns of others there.
         told = with_figures(around.session.status, around.news)
-        around = replace(around, session=around.session.model_copy(update={"status": told}))
+        around = around.knowing(told)
         return lost(around, pool, host, settings.storage is not None, now, config)
     return _on_host(around, settings, pod, now, config)
 
@@ -130,8 +130,7 @@ def _awake(
     if around.heard and around.news is not None and around.news.put_away:
         if around.drains and around.pool is None:
             return stopping.awaited(around, step, pod, around.news, now)
-        step = sleeping.fallen_asleep(around, step.status, around.news, now, config)
-        return replace(step, status=bounded(around, step.status, around.limits, now))
+        return sleeping.fallen_asleep(around, step.status, around.news, now, config)
     if step.handover is None:
         step = sleeping.tired(around, step, settings, pod, now)
         return images.moved(around, step, settings, pod, now, config)

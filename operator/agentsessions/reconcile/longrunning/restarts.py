@@ -9,23 +9,17 @@ from datetime import datetime, timedelta
 
 from agentsessions.api.base import Json
 from agentsessions.api.conditions import Reason
+from agentsessions.api.host import AGENT_DEATHS, AGENT_OOM_KILLED
 from agentsessions.api.status import AgentSessionStatus, Host, Termination
 from agentsessions.policies.crash import judge_end
-from agentsessions.policies.facts import Ended
+from agentsessions.policies.facts import Ended, PodFacts
 from agentsessions.policies.hosts import HostFacts
-from agentsessions.policies.outcome import Verdict
+from agentsessions.policies.outcome import Verdict, judge
 from agentsessions.reconcile.longrunning.model import Around
 from agentsessions.reconcile.model import Notice
 
 CALM = timedelta(minutes=10)
 """After so long without an end, the next one is the first again; the kubelet forgets crashes after as long."""
-
-_OF_THE_PROCESS = {
-    "AgentCrashed": Reason.CLI_FAILED,
-    "AgentNotStarted": Reason.CLI_FAILED,
-    "AgentOomKilled": Reason.OOM_KILLED,
-}
-"""What a host says of the end of a session's `claude` process (`AGENT_DEATHS`), and what status says of it."""
 
 _TOOLS = "A process that the agent had started was killed: more than the memory limit (`resources.memory`) was used."
 
@@ -38,13 +32,18 @@ def noted(around: Around, now: datetime) -> tuple[Around, tuple[Notice, ...]]:
         return around, ()
     if host.terminations is None:  # by a version that did not count: none of the ends so far is news
         status = around.session.status.model_copy(update={"host": host.model_copy(update={"terminations": pod.ends})})
-        return replace(around, session=around.session.model_copy(update={"status": status})), ()
+        return around.knowing(status), ()
     found = _container(around, host, pod, now) or _process(around, host, pod) or _tools(around, host)
     if found is None:
         return around, ()
     status, notice = found
-    session = around.session.model_copy(update={"status": status})
-    return replace(around, session=session, restarted=status.restarts != around.session.status.restarts), (notice,)
+    restarted = status.restarts != around.session.status.restarts
+    return replace(around.knowing(status), restarted=restarted), (notice,)
+
+
+def judged(pod: PodFacts, session_id: str, *, lost: bool = False) -> tuple[Host, Verdict]:
+    """Return where a session was whose pod is over, and how that ended; `lost` as for `judge`."""
+    return Host(pod=pod.name, pod_uid=pod.uid, node=pod.node), judge(pod, session_id, lost=lost)
 
 
 def with_loss(
@@ -122,9 +121,10 @@ def _process(around: Around, host: Host, pod: HostFacts) -> tuple[AgentSessionSt
     """
     news, status = around.news, around.session.status
     fault = (news.death or news.fault) if news is not None else None  # hosts of earlier versions tell of the fault only
-    if fault is None or fault.reason not in _OF_THE_PROCESS:
+    if fault is None or fault.reason not in AGENT_DEATHS:
         return None
-    reason, moment = _OF_THE_PROCESS[fault.reason], fault.time.replace(microsecond=0)
+    reason = Reason.OOM_KILLED if fault.reason == AGENT_OOM_KILLED else Reason.CLI_FAILED
+    moment = fault.time.replace(microsecond=0)
     if _is_told(status.last_termination, pod.uid, moment) or _tells_of(status.last_termination, host):
         return None  # the end of the pod is the later one, whatever its node's clock says
     last = _ended(at(pod), reason, fault.message, moment, in_place=True)

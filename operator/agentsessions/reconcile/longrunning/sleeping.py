@@ -21,6 +21,7 @@ from agentsessions.policies.resolve import Settings
 from agentsessions.policies.restart import LONGEST_PAUSE, doubled, is_paused
 from agentsessions.reconcile.longrunning.figures import with_figures
 from agentsessions.reconcile.longrunning.lastcopy import may_have_the_session
+from agentsessions.reconcile.longrunning.limits import bounded
 from agentsessions.reconcile.longrunning.model import LOOK_AGAIN, Around, PutAway, Step
 from agentsessions.reconcile.longrunning.placing import place
 from agentsessions.reconcile.longrunning.rows import blocked, set_state
@@ -172,7 +173,10 @@ def tired(around: Around, step: Step, settings: Settings, pod: HostFacts, now: d
 def fallen_asleep(
     around: Around, told: AgentSessionStatus, news: HostSession, now: datetime, config: OperatorConfig
 ) -> Step:
-    """The host has put the session away: let go of it, with all that there is to know of it, as it has `told`."""
+    """The host has put the session away: let go of it, with all that there is to know of it, as it has `told`.
+
+    One that has reached a bound says that.
+    """
     before = around.session.status
     status = with_figures(told, news)
     update = {
@@ -182,7 +186,8 @@ def fallen_asleep(
         "answered_request_time": before.last_request_time,
         "archive": news.archive or before.archive,
     }
-    return Step(_resting(around, status.model_copy(update=update), now, config))
+    rested = _resting(around, status.model_copy(update=update), now, config)
+    return Step(bounded(around, rested, around.limits, now))
 
 
 def could_not_just_now(news: HostSession, now: datetime) -> bool:

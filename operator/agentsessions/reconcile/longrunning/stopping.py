@@ -5,21 +5,17 @@ kubelet knows (a disk that is full, a node under pressure, a probe that failed) 
 container: the session is let go of then, and not before.
 """
 
-from dataclasses import replace
 from datetime import datetime
 
 from agentsessions.api.conditions import Reason
 from agentsessions.api.config import OperatorConfig
 from agentsessions.api.host import HostSession
-from agentsessions.api.status import Host
 from agentsessions.policies.facts import PodFacts
 from agentsessions.policies.hosts import HostFacts
-from agentsessions.policies.outcome import judge
 from agentsessions.reconcile.longrunning import limit, sleeping
 from agentsessions.reconcile.longrunning.figures import with_figures
-from agentsessions.reconcile.longrunning.limits import bounded
 from agentsessions.reconcile.longrunning.model import LOOK_AGAIN, Around, Step
-from agentsessions.reconcile.longrunning.restarts import with_loss
+from agentsessions.reconcile.longrunning.restarts import judged, with_loss
 from agentsessions.reconcile.longrunning.rows import waiting
 from agentsessions.reconcile.model import Notice
 
@@ -28,7 +24,7 @@ def awaited(around: Around, step: Step, pod: HostFacts, news: HostSession, now: 
     """Wait until the kubelet says how the pod ends, or that the host begins anew."""
     text = f"Host '{pod.name}' stops, and has stored the session; how it ends is for its node to say."
     told = with_figures(step.status, news)
-    return replace(waiting(around, Reason.HOST_NOT_READY, text, now, LOOK_AGAIN, onto=told), notices=step.notices)
+    return waiting(around, Reason.HOST_NOT_READY, text, now, LOOK_AGAIN, onto=told).saying(*step.notices)
 
 
 def is_left_asleep(around: Around, pod: PodFacts) -> bool:
@@ -40,13 +36,12 @@ def is_left_asleep(around: Around, pod: PodFacts) -> bool:
 
 def asleep(around: Around, pod: PodFacts, now: datetime, config: OperatorConfig) -> Step:
     """Write down how the pod ended, and let the session sleep: a node that wants for something gets no pod more."""
-    news, meta = around.news, around.session.metadata
+    news = around.news
     assert news is not None
-    verdict, where = judge(pod, meta.uid), Host(pod=pod.name, pod_uid=pod.uid, node=pod.node)
-    status = with_loss(around.session.status, where, verdict, now, end=pod.ended)
-    around = replace(around, session=around.session.model_copy(update={"status": status}))
+    host, verdict = judged(pod, around.session.metadata.uid)
+    status = with_loss(around.session.status, host, verdict, now, end=pod.ended)
+    around = around.knowing(status)
     notice = Notice("Warning", verdict.reason, "Sleep", verdict.message)
     if limit.is_over(around):
         return limit.stopped(around, now, keeps_pod=False).saying(notice)
-    step = sleeping.fallen_asleep(around, status, news, now, config).saying(notice)
-    return replace(step, status=bounded(around, step.status, around.limits, now))
+    return sleeping.fallen_asleep(around, status, news, now, config).saying(notice)
