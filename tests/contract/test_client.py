@@ -324,7 +324,8 @@ async def test_a_lease_does_not_wait_behind_anything(server: ApiServer, kube: Ku
 async def test_trouble_that_does_not_say_for_how_long_stops_nobody_else(
     code: int, server: ApiServer, kube: Kube
 ) -> None:
-    server.says(Answer(status(code, "Trouble"), code), OK)
+    trouble = Answer(status(code, "Trouble"), code)
+    server.says(trouble, trouble, OK)
     with pytest.raises(Transient):
         await kube.get(PODS, "n", "p")
     await asyncio.wait_for(kube.get(PODS, "n", "p"), 1)
