@@ -1,12 +1,14 @@
 """How an attempt ended: from the pod's own status and from the report that the agent left in it."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from agentsessions.api.conditions import Reason
 from agentsessions.api.status import Result, Usage
 from agentsessions.api.termination import MAX_BYTES, Outcome, ReportReason, TerminationReport
 from agentsessions.policies.facts import Ended, PodFacts
+from agentsessions.policies.startup import PodWarning
 
 _OWN_STORAGE = (
     "exceeded its local ephemeral storage limit",
@@ -53,6 +55,29 @@ def judge(pod: PodFacts, session_id: str, *, lost: bool = False) -> Verdict:
         or _by_disruption(pod, report)
         or _by_exit(pod, report)
     )
+
+
+def judge_host(pod: PodFacts, session_id: str, *, lost: bool = False) -> Verdict:
+    """Return how a pod ended that serves sessions: it does so until it is stopped, and to leave well is to obey."""
+    verdict = judge(pod, session_id, lost=lost)
+    return _stopped(pod, None) if verdict.succeeded else verdict
+
+
+def ended_silently(pod: PodFacts) -> bool:
+    """Return whether nothing in a pod that ended well says who put an end to it, so that only events do.
+
+    A kubelet that evicts a pod over its own limits says so in its status, and again in other words once the containers
+    have ended: those of a pod whose containers ended well say nothing of it, and may be all that it sends
+    (https://github.com/kubernetes/kubernetes/blob/master/pkg/kubelet/kubelet_pods.go, generateAPIPodStatus).
+    """
+    return pod.phase == "Succeeded" and not (pod.reason or pod.disrupted or pod.deleting)
+
+
+def as_evicted(pod: PodFacts, evictions: Sequence[PodWarning]) -> PodFacts:
+    """Return the facts of a pod with what its node's events say of its eviction, if they do; the last one counts."""
+    if not evictions:
+        return pod
+    return replace(pod, phase="Failed", reason=evictions[-1].reason, message=evictions[-1].message)
 
 
 def read_report(ended: Ended | None, session_id: str) -> TerminationReport | None:
@@ -166,8 +191,11 @@ def _by_report(pod: PodFacts, report: TerminationReport | None) -> Verdict | Non
 def _by_disruption(pod: PodFacts, report: TerminationReport | None) -> Verdict | None:
     """The pod was stopped from outside, or never ran, or its node lost track of it: not the agent's failure."""
     lost = pod.ended is None or pod.ended.reason == "ContainerStatusUnknown"
-    if not lost and not _was_stopped(pod):
-        return None
+    return _stopped(pod, report) if lost or _was_stopped(pod) else None
+
+
+def _stopped(pod: PodFacts, report: TerminationReport | None) -> Verdict:
+    """Nobody says who stopped the pod, or what for, in words that are known."""
     text = f"Pod '{pod.name}' was stopped before its agent could finish. {pod.reason} {pod.message}".strip()
     return Verdict(False, Reason.POD_STOPPED, " ".join(text.split()), True, counts=False, report=report)
 

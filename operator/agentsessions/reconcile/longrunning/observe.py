@@ -15,6 +15,7 @@ from agentsessions.kube.client import Kube
 from agentsessions.kube.paths import CORE_EVENTS, PODS, POOLS, SESSIONS
 from agentsessions.policies.facts import PodFacts, pod_facts
 from agentsessions.policies.hosts import HostFacts, host_facts
+from agentsessions.policies.outcome import as_evicted, ended_silently
 from agentsessions.policies.startup import PodWarning
 from agentsessions.reconcile.longrunning.model import Around
 from agentsessions.reconcile.longrunning.occupancy import Occupancy, capacities
@@ -62,7 +63,7 @@ async def observe(
         written=written,
         fork_from=fork_from,
         fork_problem=fork_problem,
-        host_pod=next((pod_facts(body) for body in bodies if body["metadata"]["uid"] == at), None),
+        host_pod=next(iter(await _as_told([body for body in bodies if body["metadata"]["uid"] == at], kube)), None),
         given_up=occupancy.is_given_up(at),
         killings=await _killings(session, hosts, kube),
     )
@@ -87,7 +88,7 @@ async def _alone(
     selector = f"{LABEL_SESSION_UID}={meta.uid}"
     bodies = await kube.list(PODS, meta.namespace, labelSelector=selector)
     own = [body for body in bodies if host_facts(body).owner_uid == meta.uid]
-    pods, hosts = [pod_facts(body) for body in own], tuple(host_facts(body) for body in own)
+    pods, hosts = await _as_told(own, kube), tuple(host_facts(body) for body in own)
     mine = _view(session, streams)
     fork_from, fork_problem = await _fork_source(session, kube)
     return Around(
@@ -116,6 +117,19 @@ async def _killings(session: AgentSession, hosts: Sequence[HostFacts], kube: Kub
         return ()
     selector = f"involvedObject.uid={pod.uid},reason=Killing"
     return noted_by_node(await kube.list(CORE_EVENTS, session.metadata.namespace, fieldSelector=selector))
+
+
+async def _as_told(bodies: Sequence[Json], kube: Kube) -> list[PodFacts]:
+    """Return the facts of pods; of those whose status does not say what ended them, with their node's events."""
+    return [await _with_eviction(pod_facts(body), body["metadata"]["namespace"], kube) for body in bodies]
+
+
+async def _with_eviction(pod: PodFacts, namespace: str, kube: Kube) -> PodFacts:
+    """Return the facts of a pod with its eviction, if only its node's events tell of that."""
+    if not ended_silently(pod):
+        return pod
+    selector = f"involvedObject.uid={pod.uid},reason=Evicted"
+    return as_evicted(pod, noted_by_node(await kube.list(CORE_EVENTS, namespace, fieldSelector=selector)))
 
 
 def _view(session: AgentSession, streams: HostStreams) -> HostView | None:

@@ -14,7 +14,7 @@ from agentsessions.api.status import AgentSessionStatus, Host, Termination
 from agentsessions.policies.crash import judge_end
 from agentsessions.policies.facts import Ended, PodFacts
 from agentsessions.policies.hosts import HostFacts
-from agentsessions.policies.outcome import Verdict, judge
+from agentsessions.policies.outcome import Verdict, judge_host
 from agentsessions.reconcile.longrunning.model import Around
 from agentsessions.reconcile.model import Notice
 
@@ -42,8 +42,8 @@ def noted(around: Around, now: datetime) -> tuple[Around, tuple[Notice, ...]]:
 
 
 def judged(pod: PodFacts, session_id: str, *, lost: bool = False) -> tuple[Host, Verdict]:
-    """Return where a session was whose pod is over, and how that ended; `lost` as for `judge`."""
-    return Host(pod=pod.name, pod_uid=pod.uid, node=pod.node), judge(pod, session_id, lost=lost)
+    """Return where a session was whose pod is over, and how that ended; `lost` as for `judge_host`."""
+    return Host(pod=pod.name, pod_uid=pod.uid, node=pod.node), judge_host(pod, session_id, lost=lost)
 
 
 def with_loss(
