@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -83,6 +84,20 @@ async def test_a_message_without_room_is_given_back_and_holds_up_no_suspension(h
     assert told.data["type"].endswith("/no-room")
     assert "workspace" in told.data["message"]
     assert (await talk.until(putAway=True))["phase"] == "Suspended"
+
+
+@pytest.mark.requirement("K02")
+async def test_a_process_that_dies_before_its_message_is_given_back_is_told_of(host: Host, tmp_path: Path) -> None:
+    talk = await host.give()
+    second = await waits_for_room(talk, tmp_path / "gate")
+    os.kill((await talk.state())["pid"], signal.SIGKILL)
+    (told,) = await asyncio.wait_for(second, 30)
+    assert told.data["type"].endswith("/no-room")
+    state = await talk.until(phase="Suspended")
+    assert (state["death"]["reason"], state.get("pid")) == ("AgentCrashed", None)
+    books(talk).unlink()
+    assert texts(await talk.say(script({"text": "third"}))) == ["third"]
+    assert (await talk.state())["death"] == state["death"], "it is one death"
 
 
 async def test_an_agent_that_filled_its_volume_can_be_asked_to_clear_it(small: Host) -> None:

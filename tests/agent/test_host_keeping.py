@@ -265,7 +265,9 @@ async def test_a_process_that_dies_while_its_answer_is_being_stored_is_told_of_a
     assert kinds[-1] == "done"
     state = await talk.state()
     assert (state["death"]["reason"], state.get("pid"), state["prompts"]) == ("AgentCrashed", None, 2)
+    assert state["phase"] == "Suspended", "no CLI waits for a message"
     assert texts(await talk.say(script({"text": "three"})))[-1] == "three"
+    assert "two" in said(kept.model), "what is done is in the conversation"
     assert (await talk.state())["death"] == state["death"], "it is one death"
 
 

@@ -189,10 +189,10 @@ class Stage:
                 held[UID] = HostSession.model_validate(whole)
         self.hear()
 
-    def stop_host(self, uid: str) -> None:
-        """Let a kubelet stop the host in that pod, and nobody delete the pod."""
+    def stop_host(self, uid: str, *, at_work: bool = False) -> None:
+        """Let a kubelet stop the host in that pod, and nobody delete the pod; the session may be `at_work`."""
         self.hosts.draining.add(uid)
-        self.tell(put_away=True)
+        self.tell(put_away=True, stopped_at_work=at_work)
 
     def stores(self) -> None:
         """Let hosts finish what they were asked to put away."""

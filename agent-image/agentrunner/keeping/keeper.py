@@ -115,10 +115,12 @@ class Keeper:
         except (StoreError, TimeoutError):
             return
 
-    async def written(self) -> None:
-        """Wait until the transcript has what the CLI says it has written, so that a look at it sees the whole turn."""
-        if self._mirror is not None:
-            await self._mirror.written()
+    async def written(self) -> bool:
+        """Wait until the transcript has what the CLI says it has written, so that a look at it sees the whole turn.
+
+        Return whether it has; without a store nobody says what is to come.
+        """
+        return self._mirror is None or await self._mirror.written()
 
     async def settle(self, ledger: Ledger) -> bool | None:
         """Have the turn that ended, and the ledger, in the store; return whether they are, None without a store."""

@@ -133,16 +133,17 @@ class Mirror:
             self._announced.update(uuids(entries))
         self._news.set()
 
-    async def written(self) -> None:
-        """Wait until the file has what the CLI says it has written; a CLI that died may never write it."""
-        until = time.monotonic() + _FILE_SECONDS
+    async def written(self) -> bool:
+        """Wait until the file has what the CLI says it has written; return whether it has: one that died never may."""
+        until, whole = time.monotonic() + _FILE_SECONDS, False
         while time.monotonic() < until:
             async with self._turn:
                 self._look()
-            if not self._announced - self._copy(None).seen:
+            if whole := not self._announced - self._copy(None).seen:
                 break
             await asyncio.sleep(0.02)
         self._announced.clear()
+        return whole
 
     async def _work(self) -> None:
         """Copy whenever there is something, and again after a while when the store fails."""

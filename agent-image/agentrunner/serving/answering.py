@@ -1,39 +1,29 @@
 """The work of one session on a host: message after message goes to its CLI, what comes of it is told and kept."""
 
 import asyncio
-import time
-from secrets import token_hex
 
 from claude_agent_sdk import Message, ResultMessage, SystemMessage
 
 from agentrunner.keeping.found import Found
 from agentrunner.keeping.keeper import Keeper
-from agentrunner.keeping.ledger import Ledger
-from agentrunner.serving import launch, metrics
-from agentrunner.serving.bill import FILE, Bill
-from agentrunner.serving.cli import Cli, Wiring
+from agentrunner.serving import metrics
+from agentrunner.serving.attending import Attending
 from agentrunner.serving.endings import MOVED_TURN, OVERDUE_TURN, cut_short, died, done, word
-from agentrunner.serving.eventlog import EventLog
-from agentrunner.serving.history import History
-from agentrunner.serving.idleness import Idleness
 from agentrunner.serving.places import SessionPlaces
 from agentrunner.serving.problems import NO_ROOM
 from agentrunner.serving.process import Process, ProcessDied
-from agentrunner.serving.processes import end_all, of_session
-from agentrunner.serving.reserve import Reserve
-from agentrunner.serving.standing import Identity, Standing, Surroundings, now
-from agentrunner.serving.turns import Turn, Turns
-from agentrunner.serving.unasked import OVERDUE, Unasked
-from agentrunner.serving.weights import Weight, weigh
+from agentrunner.serving.standing import Identity, Surroundings, now
+from agentrunner.serving.turns import Turn
+from agentrunner.serving.unasked import OVERDUE
 from agentrunner.serving.wire import as_json
 from agentrunner.session import INTERRUPT_SECONDS
 from agentrunner.stores.base import StoreFenced
 from agentrunner.waiting import within
-from agentsessions.api.bounds import PROBLEMS, Limit, explain, reached
+from agentsessions.api.bounds import PROBLEMS, Limit, explain
 from agentsessions.api.host import PROBLEM_PREFIX, Phase, SessionSettings
 
 
-class Answering:
+class Answering(Attending):
     """Answers a session's messages, one at a time, whatever happens to its process."""
 
     def __init__(
@@ -45,52 +35,9 @@ class Answering:
         found: Found,
         around: Surroundings,
     ) -> None:
-        self.who = who
-        self.settings = settings
-        self.places = places
-        self.events = EventLog(token_hex(6))
-        self.turns = Turns(places.own / "turns.json", around.max_queued, who.session_id, Reserve(places.own / "spare"))
-        self.turns.found(found.messages, found.cut, found.doubtful)
-        self.beginning = found.beginning
-        self._keeper = keeper
-        self._around = around
-        self._bill = Bill(places.own / FILE, found.usage)
-        self._answered, self._not_given = found.ended, found.unread
-        self._history = History(launch.transcript_path(places, who.session_id))
-        wiring = Wiring(self._on_message, self._on_end, keeper.sdk_store)
-        self._cli = Cli(who.session_id, places, self._bill, around.log, wiring)
-        self._cli.fork_from = found.fork_from
-        self._standing = Standing(transcript=self._history.facts(), interrupted=found.interrupted, kills=around.kills)
-        self._idleness = Idleness(now)
-        self._unasked = Unasked(time.monotonic)
+        super().__init__(who, settings, places, keeper, found, around)
         self._bounding: asyncio.Task[None] | None = None
         self._worker = asyncio.create_task(self._work(), name=f"session {who.session_id}")
-
-    @property
-    def limit(self) -> Limit | None:
-        """The bound that the session has reached, if it has reached one."""
-        return reached(self.settings.limits, self._bill.usage, now())
-
-    async def start(self) -> None:
-        """Have a process ready ahead of the first message; a failure is told by `state`, and by the next message."""
-        if self.limit is not None:
-            return
-        try:
-            await self._connected(Phase.STARTING, Phase.IDLE)
-        except ProcessDied:
-            return
-
-    def weigh(self) -> None:
-        """Take note of memory and CPU time of the process and what it has started, and of what was killed of them."""
-        standing, pid = self._standing, self._cli.pid
-        before, killed = standing.weight, standing.oom_kills
-        standing.weight = weigh(pid)
-        standing.count_kills()
-        if self._cli.process is not None:
-            self._cli.process.kills.look()
-        self._idleness.background = len([one for one in of_session(self.places.config, pid) if one != pid])
-        if standing.weight.differs(before) or standing.oom_kills != killed or self._rested():
-            self._changed()
 
     def keep_bounds(self) -> None:
         """See that what the CLI does without a message ends at the session's bounds, as what it is asked for does."""
@@ -157,22 +104,32 @@ class Answering:
             self._failed(turn, *MOVED_TURN, Phase.FAILED)
             return
         except ProcessDied:
-            await self._killed()
-            self._failed(turn, *died(overdue=process.overdue, starved=process.starved), Phase.SUSPENDED)
+            await self._unanswered(turn, process)
             return
-        await self._ended(turn, result, overdue=process.overdue)
+        await self._ended(turn, process, result)
+
+    async def _unanswered(self, turn: Turn, process: Process) -> None:
+        """Say that the process died before the turn was at its end, or that an end was put to it."""
+        if process.overdue and process.ended:
+            self._note_lost()  # the turn only says that it took too long
+        death, told, process.noted = self._standing.death, process.noted, True
+        await self._killed()
+        self._failed(turn, *died(overdue=process.overdue, starved=process.starved), Phase.SUSPENDED)
+        if told:
+            self._standing.death = death
 
     async def _killed(self) -> None:
         """Leave nothing of a process that died or will not end its turn."""
-        await self._release(Phase.SUSPENDED)
         # The tool that it ran lives on without it: resumed, the agent would meet its own past self at work.
-        await asyncio.to_thread(end_all, self.places.config)
+        await self._release(Phase.SUSPENDED, wholly=True)
 
-    async def _ended(self, turn: Turn, result: ResultMessage, *, overdue: bool) -> None:
+    async def _ended(self, turn: Turn, process: Process, result: ResultMessage) -> None:
         """Close the books on a turn and have it stored, then say that it is done."""
         self._bill.turn_ended(result)
-        self._answered = turn.uuid
-        await self._keeper.written()
+        if not await self._keeper.written() and process.ended:
+            await self._unanswered(turn, process)  # it took the end of its answer with it
+            return
+        self._answered, overdue = turn.uuid, process.overdue
         # Before the store is given it: a line that comes later is not told of as long as the pod alone has it.
         await self._look()
         durable = await self._keeper.settle(self._ledger())
@@ -181,6 +138,8 @@ class Answering:
             return
         cut = cut_short(result)
         self._standing.turn_ended((word(OVERDUE_TURN[0]), OVERDUE_TURN[1]) if overdue else cut)
+        if not self._cli.is_alive:
+            self._standing.phase = Phase.SUSPENDED
         self._cli.fork_from = None
         self.turns.end(turn, "done")
         if overdue:
@@ -211,45 +170,6 @@ class Answering:
         if not self.turns.queued:
             await self.start()
 
-    async def _connected(self, meanwhile: Phase, then: Phase) -> Process:
-        """Return a live process, started if there is none; raises ProcessDied."""
-
-        def starting() -> None:
-            self._standing.phase = meanwhile
-            self._changed()
-
-        before = self._cli.starts
-        if (lost := self._cli.lost) is not None:
-            self._standing.blame(*self._cli.noted(lost))
-        try:
-            process = await self._cli.connected(self.settings, starting)
-        except ProcessDied as error:
-            self._standing.phase = Phase.FAILED
-            self._standing.blame("AgentNotStarted", f"The CLI did not start ({type(error.__cause__).__name__}).")
-            self._changed()
-            raise
-        if self._cli.starts != before:
-            self._standing.phase = then
-            self._changed()
-        return process
-
-    async def _release(self, phase: Phase) -> None:
-        """End the process, if there is one."""
-        await self._cli.release()
-        if self._standing.phase is not Phase.FAILED:
-            self._standing.phase = phase
-        self._standing.weight = Weight()
-        self._idleness.tasks = 0
-        self._unasked.end()
-        self._changed()
-
-    async def _look(self) -> None:
-        """Take note of how far the transcript goes."""
-        self._standing.transcript = await asyncio.to_thread(self._history.facts) or self._standing.transcript
-
-    def _ledger(self) -> Ledger:
-        return Ledger(self._bill.usage, self._answered, self._standing.transcript, self._not_given)
-
     def _on_message(self, message: Message) -> None:
         turn = self.turns.running
         self._standing.activity = now()
@@ -263,15 +183,6 @@ class Answering:
             self._standing.note_cut(cut_short(message))
             self._changed()
             self.keep_bounds()
-
-    def _on_end(self, process: Process) -> None:
-        """The process ended by itself; a turn that is about to ask it finds that out."""
-        if process is not self._cli.process or (self.turns.running is not None and not self.turns.running.asked):
-            return
-        self._standing.blame(*self._cli.noted(process))
-        self._standing.phase, self._idleness.tasks = Phase.SUSPENDED, 0
-        self._unasked.end()
-        self._changed()
 
     def _failed(self, turn: Turn, slug: str, text: str, phase: Phase) -> None:
         self._standing.phase, self._standing.activity = phase, now()
@@ -288,13 +199,7 @@ class Answering:
         else:
             self.turns.take_back(turn)
             self._error(turn, "no-room", NO_ROOM)
+        self._note_lost()
 
     def _error(self, turn: Turn, slug: str, text: str) -> None:
         self.events.append("error", {"message": text, "type": PROBLEM_PREFIX + slug}, turn.number)
-
-    def _rested(self) -> bool:
-        return self._idleness.note(busy=self.turns.busy, streams=self._standing.streams)
-
-    def _changed(self) -> None:
-        self._rested()
-        self._around.on_change(self.who.session_id)

@@ -13,6 +13,7 @@ from agentrunner.serving.bill import Bill
 from agentrunner.serving.endings import ENDED, STARVED, word
 from agentrunner.serving.places import SessionPlaces
 from agentrunner.serving.process import Process, ProcessDied
+from agentrunner.serving.processes import end_all
 from agentrunner.serving.weights import Weight
 from agentrunner.subagents import Subagents
 from agentsessions.api.bounds import SessionLimits
@@ -71,8 +72,10 @@ class Cli:
     async def connected(self, settings: SessionSettings, starting: Callable[[], None]) -> Process:
         """Return a live process; `starting` is called if one has to be started first. Raises ProcessDied."""
         async with self._changing:
-            if self.process is not None and not self.process.ended:
-                return self.process
+            if self.process is not None:
+                if not self.process.ended:
+                    return self.process
+                await self.process.close()  # it may live on, and be only out of reach: two must never write
             starting()
             try:
                 self.process = await self._launched(settings)
@@ -82,12 +85,14 @@ class Cli:
             self.starts, self._born, self._settings = self.starts + 1, time.monotonic(), settings
             return self.process
 
-    async def release(self) -> None:
-        """End the process, if there is one."""
+    async def release(self, *, wholly: bool = False) -> None:
+        """End the process, if there is one; `wholly`: and all that it has started, before another one may start."""
         async with self._changing:
             process, self.process = self.process, None
             if process is not None:
                 await process.close()
+            if wholly:
+                await asyncio.to_thread(end_all, self._places.config)
 
     def must_be_replaced(self, settings: SessionSettings, weight: Weight) -> str | None:
         """Return why the process is to be replaced at the end of a turn, in a word; None if it is not."""

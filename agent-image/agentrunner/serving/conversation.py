@@ -10,7 +10,6 @@ from agentrunner.keeping.refusals import CannotKeep
 from agentrunner.serving.answering import Answering
 from agentrunner.serving.places import SessionPlaces
 from agentrunner.serving.problems import Problem, busy, draining, leaving, limited, moved
-from agentrunner.serving.processes import end_all
 from agentrunner.serving.standing import Identity, Surroundings
 from agentrunner.serving.turns import Turn
 from agentrunner.transcript import CONTINUATION
@@ -94,6 +93,11 @@ class Conversation(Answering):
         """Run the session by other settings, from its next turn on: most are fixed when a process starts."""
         self.settings = settings
 
+    async def start(self) -> None:
+        """Have a process ready, but for a session that is being put away."""
+        if self._leaving is None:
+            await super().start()
+
     async def refresh(self) -> None:
         """Replace an idle process that other settings have outdated; one at work is replaced after its turn."""
         if not self.turns.busy and self._leaving is None:
@@ -176,6 +180,7 @@ class Conversation(Answering):
             self._error(turn, reason, "The session left this host before the message was read.")
         running = self.turns.running
         if running is not None:
+            self._standing.stopped_at_work = reason == "draining"
             await self.interrupt()
             if not await within(INTERRUPT_SECONDS, running.ended.wait()):
                 self._error(running, reason, "The session left this host while it answered.")
@@ -222,9 +227,8 @@ class Conversation(Answering):
         """End all, have it stored, and say so; a session that cannot be stored goes on."""
         try:
             await self.turns.rest()
-            await self._release(Phase.SUSPENDED)
             # What still works in the background has no pod to work in from now on.
-            await asyncio.to_thread(end_all, self.places.config)
+            await self._release(Phase.SUSPENDED, wholly=True)
             await self._look()
             await self._keeper.put_away(self._ledger())
         except Exception as error:

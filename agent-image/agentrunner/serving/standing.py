@@ -38,6 +38,8 @@ class Surroundings:
 class Standing:
     """What changes while a session goes on. `put_away`: all of it is stored, and it takes no message.
 
+    `stopped_at_work`: its host stops, and ended a turn for that.
+
     `kills` is that of its surroundings, `oom_kills` what it last said. `death` is told on after the turn that follows:
     who looks only then is to hear of it, too.
     """
@@ -50,6 +52,7 @@ class Standing:
     transcript: Transcript | None = None
     interrupted: bool = False
     put_away: bool = False
+    stopped_at_work: bool = False
     streams: int = 0
     oom_kills: int | None = None
     kills: Callable[[], int] | None = None
@@ -87,6 +90,7 @@ class Standing:
             "transcript": self.transcript,
             "interrupted": self.interrupted,
             "put_away": self.put_away,
+            "stopped_at_work": self.stopped_at_work,
             "streams": self.streams,
             "oom_kills": self.oom_kills,
         }

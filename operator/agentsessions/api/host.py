@@ -193,6 +193,7 @@ class HostSession(ApiModel):
         "share the container, since nobody knows whose they were.",
     )
     put_away: bool = Field(False, description="Conversation and workspace are stored, and no message is taken.")
+    stopped_at_work: bool = Field(False, description="Its host stops, and ended a turn for that.")
     archive: Archive | None = None
     limit: Limit | None = Field(None, description="The bound that it has reached; it takes no message.")
     fault: SessionFault | None = Field(None, description="What is wrong now; over with the next turn that ends.")

@@ -30,7 +30,7 @@ _PAGE = 500
 _READ_AGAIN = frozenset({429, 500, 502, 503, 504})
 """Answers after which a read is tried once more: a pass makes many, and where one in ten fails few passes would end."""
 _PAUSE = 0.1, 0.4
-"""Seconds before that, at random; a pause that the API server asks for comes on top."""
+"""Seconds before that, at random; a pause that the API server asks for is waited for in any case."""
 _METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _APPLY = "application/apply-patch+yaml"
 _MERGE = "application/merge-patch+json"

@@ -13,11 +13,11 @@ from unit.make import NAMESPACE, stamp
 from unit.reconcile.test_hybrid_restarts import cut
 
 
-def stopped(on: Stage) -> str:
+def stopped(on: Stage, *, at_work: bool = False) -> str:
     """Let a kubelet stop the session's host; return the pod's uid."""
     (pod,) = on.world.pods()
     uid = str(pod["metadata"]["uid"])
-    on.stop_host(uid)
+    on.stop_host(uid, at_work=at_work)
     on.settle()
     assert on.says() == ("False", "HostNotReady")
     assert on.pods() == [own_pod(1)], "how it ends is to be seen"
@@ -50,6 +50,7 @@ def test_one_that_is_evicted_while_it_has_nothing_to_do_tells_of_that_and_sleeps
     if seen_to_exit:
         exits(on)
         assert on.session().status.last_termination is None, "it is no end in place: the kubelet starts it no more"
+        assert on.says() == ("False", "HostNotReady"), "it stops, and does not wake"
     on.tell(archive=Archive(size=5))
     before = on.status_writes()
     ends(on, kubelet.evicted(kubelet.EVICTED_DISK, exit_code=0))
@@ -148,9 +149,38 @@ def test_an_operator_that_has_heard_nothing_of_it_has_it_go_on_elsewhere() -> No
 def test_one_that_may_not_fail_at_all_says_that_it_has() -> None:
     on = awake(make_nap(backoffLimit=0))
     stopped(on)
+    on.tell(usage=Usage(turns=7), archive=Archive(size=5))
     ends(on, kubelet.evicted(kubelet.EVICTED_DISK))
     assert on.says("Stalled") == ("True", "BackoffLimitExceeded")
     assert on.pods() == []
+    assert (on.session().status.usage, on.session().status.archive) == (Usage(turns=7), Archive(size=5))
+
+
+@pytest.mark.requirement("K02", "H03")
+def test_one_that_was_at_work_goes_on_in_its_next_pod() -> None:
+    on = awake()
+    stopped(on, at_work=True)
+    ends(on, kubelet.evicted())
+    on.end_pods()
+    on.settle()
+    on.start_pods()
+    on.settle()
+    assert on.pods() == [own_pod(2)]
+    assert on.says() == ("True", "Running")
+
+
+@pytest.mark.requirement("K02", "H03")
+def test_one_that_was_at_work_on_a_host_of_a_pool_goes_on_on_another() -> None:
+    on = in_pool()
+    on.wake()
+    before = on.session().status.host
+    assert before is not None
+    assert before.pod_uid is not None
+    on.stop_host(before.pod_uid, at_work=True)
+    on.settle()
+    after = on.session().status.host
+    assert after is not None
+    assert after.pod != before.pod
 
 
 def test_one_at_its_bound_says_so_still() -> None:
@@ -175,6 +205,7 @@ def test_one_that_is_to_be_suspended_rests_when_its_end_is_told() -> None:
     last = on.session().status.last_termination
     assert last is not None
     assert last.reason == "EphemeralStorageExceeded"
+    assert on.events() == ["EphemeralStorageExceeded"]
 
 
 @pytest.mark.requirement("K02")

@@ -24,7 +24,7 @@ from agentsessions.reconcile.longrunning import images, limit
 from agentsessions.reconcile.longrunning.figures import with_figures
 from agentsessions.reconcile.longrunning.lastcopy import keeps_drains_away, may_have_the_last_copy
 from agentsessions.reconcile.longrunning.model import LOOK_AGAIN, Around, Step
-from agentsessions.reconcile.longrunning.restarts import judged, with_loss
+from agentsessions.reconcile.longrunning.restarts import judged, tells_of, with_loss
 from agentsessions.reconcile.longrunning.rows import set_state
 from agentsessions.reconcile.longrunning.sleeping import awake, given_up
 from agentsessions.reconcile.model import Action, DeletePod, Ensure, Need, Notice, StartPod
@@ -72,12 +72,14 @@ def ending(around: Around, pod: PodFacts, now: datetime) -> Step:
     reason = Reason.HOST_NOT_READY if rests else Reason.WAKING
     news, status = around.news, around.session.status
     told = with_figures(status, news) if news is not None else status
-    given_up = is_lost(pod, now)
+    given_up, notices = is_lost(pod, now), list[Notice]()
     if status.host is not None and status.host.pod == pod.name and (pod.is_terminal or pod.disrupted or given_up):
         host, verdict = judged(pod, around.session.metadata.uid, lost=given_up)
+        if rests and not tells_of(status.last_termination, status.host):  # else the next pod comes with an event
+            notices.append(Notice("Warning", verdict.reason, "Suspend", verdict.message))
         told = with_loss(told, host, verdict, now, end=pod.ended)
     status = set_state(around, State.PROGRESSING, reason, text, now, onto=told)
-    return Step(status, requeue=LOOK_AGAIN, actions=_without(around, now, but=""))
+    return Step(status, tuple(notices), LOOK_AGAIN, actions=_without(around, now, but=""))
 
 
 def leftovers(around: Around, step: Step, now: datetime) -> Step:
@@ -121,7 +123,9 @@ def _starting(around: Around, pod: PodFacts, settings: Settings, found: Diagnosi
     if left is not None and left <= timedelta():
         return _too_late(around, settings, found, now)
     reason, text = str(found.reason), found.message
-    if reason == Reason.STARTING:
+    if reason == Reason.STARTING and around.drains:
+        reason, text = Reason.HOST_NOT_READY, f"Host '{pod.name}' stops; how it ends is for its node to say."
+    elif reason == Reason.STARTING:
         reason, text = Reason.WAKING, f"Pod '{pod.name}' is starting."
     status = set_state(around, found.state, reason, text, now)
     ready = around.session.status.condition("Ready")

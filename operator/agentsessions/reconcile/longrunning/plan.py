@@ -76,9 +76,10 @@ def _lasting(around: Around, settings: Settings, now: datetime, config: Operator
     around, pod = ending(around, now), around.pod(host.pod_uid)
     if pod is None:
         return lost(around, pool, host, settings.storage is not None, now, config)
-    if pod.deleting and around.news is not None and around.news.put_away:
+    news = around.news
+    if news is not None and news.put_away and (pod.deleting or (around.drains and news.stopped_at_work)):
         # Its host stops, and has stored it: it need not wait for the turns of others there.
-        told = with_figures(around.session.status, around.news)
+        told = with_figures(around.session.status, news)
         around = around.knowing(told)
         return lost(around, pool, host, settings.storage is not None, now, config)
     return _on_host(around, settings, pod, now, config)

@@ -50,7 +50,7 @@ def with_loss(
     status: AgentSessionStatus, host: Host, verdict: Verdict, now: datetime, *, end: Ended | None = None
 ) -> AgentSessionStatus:
     """Return the status with the loss of a session's own pod written down, once; losses close together add up."""
-    if _tells_of(status.last_termination, host):
+    if tells_of(status.last_termination, host):
         return with_end(status, host, verdict, now, end=end)
     tally = _tally(status, 1, counts=verdict.counts, calm=_is_calm(status, now))
     return with_end(status, host, verdict, now, end=end).model_copy(update=tally)
@@ -64,7 +64,7 @@ def with_end(
     `end` is how its container ended, as far as the pod still says: one that is deleted without grace does not.
     """
     last = status.last_termination
-    if last is None or not _tells_of(last, host):
+    if last is None or not tells_of(last, host):
         last = _ended(host, verdict.reason, verdict.message, now)
     update: Json = {}
     if verdict.reason == Reason.NODE_LOST:  # also of a pod that was drained first, and whose node was lost then
@@ -80,6 +80,13 @@ def outlived(status: AgentSessionStatus, limit: int) -> AgentSessionStatus:
     So they are `limit` at most, and only an end that is still to come is one too many.
     """
     return status.model_copy(update={"failures": min(status.failures, limit)})
+
+
+def tells_of(last: Termination | None, host: Host) -> bool:
+    """Return whether that is the end of this very pod; hosts of pools bear the same name one after the other."""
+    if last is None or last.in_place or last.pod != host.pod:
+        return False
+    return not last.pod_uid or host.pod_uid in (None, last.pod_uid)
 
 
 def at(pod: HostFacts, before: Host | None = None) -> Host:
@@ -125,7 +132,7 @@ def _process(around: Around, host: Host, pod: HostFacts) -> tuple[AgentSessionSt
         return None
     reason = Reason.OOM_KILLED if fault.reason == AGENT_OOM_KILLED else Reason.CLI_FAILED
     moment = fault.time.replace(microsecond=0)
-    if _is_told(status.last_termination, pod.uid, moment) or _tells_of(status.last_termination, host):
+    if _is_told(status.last_termination, pod.uid, moment) or tells_of(status.last_termination, host):
         return None  # the end of the pod is the later one, whatever its node's clock says
     last = _ended(at(pod), reason, fault.message, moment, in_place=True)
     known = _killed(around, host)
@@ -168,13 +175,6 @@ def _ended(where: Host, reason: str, message: str, moment: datetime, *, in_place
         node=where.node,
         in_place=in_place,
     )
-
-
-def _tells_of(last: Termination | None, host: Host) -> bool:
-    """Return whether that is the end of this very pod; hosts of pools bear the same name one after the other."""
-    if last is None or last.in_place or last.pod != host.pod:
-        return False
-    return not last.pod_uid or host.pod_uid in (None, last.pod_uid)
 
 
 def _is_told(last: Termination | None, pod_uid: str, moment: datetime) -> bool:

@@ -28,10 +28,11 @@ def awaited(around: Around, step: Step, pod: HostFacts, news: HostSession, now: 
 
 
 def is_left_asleep(around: Around, pod: PodFacts) -> bool:
-    """Return whether the pod has ended with all of the session stored, and nobody waits for it."""
-    stored = around.drains and around.news is not None and around.news.put_away
-    asked = sleeping.is_asked_for(around.session.status)
-    return stored and pod.is_terminal and not pod.deleting and not asked and not around.session.spec.suspended
+    """Return whether the pod has ended with all of the session stored, nothing to go on with, and nobody waiting."""
+    news, status = around.news, around.session.status
+    stored = around.drains and news is not None and news.put_away and not news.stopped_at_work
+    over = pod.is_terminal and not pod.deleting
+    return stored and over and not sleeping.is_asked_for(status) and not around.session.spec.suspended
 
 
 def asleep(around: Around, pod: PodFacts, now: datetime, config: OperatorConfig) -> Step:
@@ -39,7 +40,9 @@ def asleep(around: Around, pod: PodFacts, now: datetime, config: OperatorConfig)
     news = around.news
     assert news is not None
     host, verdict = judged(pod, around.session.metadata.uid)
-    status = with_loss(around.session.status, host, verdict, now, end=pod.ended)
+    told = with_figures(around.session.status, news)
+    told = told.model_copy(update={"archive": news.archive or told.archive})
+    status = with_loss(told, host, verdict, now, end=pod.ended)
     around = around.knowing(status)
     notice = Notice("Warning", verdict.reason, "Sleep", verdict.message)
     if limit.is_over(around):
