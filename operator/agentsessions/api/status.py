@@ -201,8 +201,8 @@ class AgentSessionStatus(ApiModel):
         0,
         ge=0,
         description="How many attempts failed, as `backoffLimit` counts. Of Hybrid sessions: in a row; ten minutes "
-        "without any end, and every wake by a message, begin anew. While it runs, they are never more than `backoffLimit`: "
-        "another start has followed.",
+        "without any end, and every wake by a message, begin anew. While it runs, they are never more than "
+        "`backoffLimit`: another start has followed.",
     )
     disruptions: int = Field(
         0,
