@@ -75,7 +75,9 @@ class Cli:
             if self.process is not None:
                 if not self.process.ended:
                     return self.process
-                await self.process.close()  # it may live on, and be only out of reach: two must never write
+                # It may live on, and be only out of reach; so may its tools. Two must never write.
+                await self.process.close()
+                await asyncio.to_thread(end_all, self._places.config)
             starting()
             try:
                 self.process = await self._launched(settings)

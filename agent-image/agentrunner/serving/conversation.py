@@ -179,8 +179,8 @@ class Conversation(Answering):
         for turn in self.turns.drop_waiting():
             self._error(turn, reason, "The session left this host before the message was read.")
         running = self.turns.running
+        self._standing.stopped_at_work = reason == "draining" and (running is not None or self._unasked.runs)
         if running is not None:
-            self._standing.stopped_at_work = reason == "draining"
             await self.interrupt()
             if not await within(INTERRUPT_SECONDS, running.ended.wait()):
                 self._error(running, reason, "The session left this host while it answered.")

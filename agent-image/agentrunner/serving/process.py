@@ -66,10 +66,10 @@ class Process:
 
         A turn that takes longer than `seconds` is interrupted, and the process `overdue`.
         """
+        self._asked, self._interrupted, self.overdue = uuid, False, False
         if self.ended:
             raise ProcessDied
         self._answer = asyncio.get_running_loop().create_future()
-        self._asked, self._interrupted, self.overdue = uuid, False, False
         try:
             await self._client.query(user_message(text, uuid))
             return await self._in_time(self._answer, seconds)

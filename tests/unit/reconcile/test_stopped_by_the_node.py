@@ -6,7 +6,7 @@ import pytest
 
 from agentsessions.api.base import Json
 from agentsessions.api.status import Archive, Usage
-from agentsessions.kube.paths import CORE_EVENTS, SESSIONS
+from agentsessions.kube.paths import CORE_EVENTS, PODS, SESSIONS
 from unit import kubelet
 from unit.hybrid import NAME, Stage, awake, in_pool, make_nap, not_ready, own_pod, serving
 from unit.make import NAMESPACE, stamp
@@ -170,13 +170,16 @@ def test_one_that_was_at_work_goes_on_in_its_next_pod() -> None:
 
 
 @pytest.mark.requirement("K02", "H03")
-def test_one_that_was_at_work_on_a_host_of_a_pool_goes_on_on_another() -> None:
+def test_one_that_was_at_work_on_a_host_of_a_pool_does_not_sleep_and_goes_on_on_another() -> None:
     on = in_pool()
     on.wake()
     before = on.session().status.host
     assert before is not None
     assert before.pod_uid is not None
     on.stop_host(before.pod_uid, at_work=True)
+    on.settle()
+    assert on.session().status.host == before, "its files are there, and its host may begin anew"
+    del on.world.objects[PODS, NAMESPACE, before.pod]
     on.settle()
     after = on.session().status.host
     assert after is not None

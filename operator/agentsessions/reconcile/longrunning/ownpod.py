@@ -123,7 +123,7 @@ def _starting(around: Around, pod: PodFacts, settings: Settings, found: Diagnosi
     if left is not None and left <= timedelta():
         return _too_late(around, settings, found, now)
     reason, text = str(found.reason), found.message
-    if reason == Reason.STARTING and around.drains:
+    if reason == Reason.STARTING and around.drains and (around.heard or pod.ended is not None):
         reason, text = Reason.HOST_NOT_READY, f"Host '{pod.name}' stops; how it ends is for its node to say."
     elif reason == Reason.STARTING:
         reason, text = Reason.WAKING, f"Pod '{pod.name}' is starting."

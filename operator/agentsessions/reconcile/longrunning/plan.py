@@ -76,10 +76,9 @@ def _lasting(around: Around, settings: Settings, now: datetime, config: Operator
     around, pod = ending(around, now), around.pod(host.pod_uid)
     if pod is None:
         return lost(around, pool, host, settings.storage is not None, now, config)
-    news = around.news
-    if news is not None and news.put_away and (pod.deleting or (around.drains and news.stopped_at_work)):
+    if pod.deleting and around.news is not None and around.news.put_away:
         # Its host stops, and has stored it: it need not wait for the turns of others there.
-        told = with_figures(around.session.status, news)
+        told = with_figures(around.session.status, around.news)
         around = around.knowing(told)
         return lost(around, pool, host, settings.storage is not None, now, config)
     return _on_host(around, settings, pod, now, config)
@@ -131,6 +130,8 @@ def _awake(
     if around.heard and around.news is not None and around.news.put_away:
         if around.drains and around.pool is None:
             return stopping.awaited(around, step, pod, around.news, now)
+        if around.drains and around.news.stopped_at_work and not around.session.spec.suspended:
+            return step  # it goes on where its host begins anew, or elsewhere when that is gone
         return sleeping.fallen_asleep(around, step.status, around.news, now, config)
     if step.handover is None:
         step = sleeping.tired(around, step, settings, pod, now)

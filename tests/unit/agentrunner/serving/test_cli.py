@@ -71,4 +71,4 @@ async def test_what_is_left_of_one_is_cleared_before_the_next_begins(one: Cli, d
 
 async def test_one_that_cannot_be_followed_any_more_is_ended_before_the_next_begins(one: Cli, did: list[str]) -> None:
     await begins(one)
-    assert did == ["closed", "launched"]
+    assert did == ["closed", "cleared", "launched"]
