@@ -55,11 +55,15 @@ class Arena:
 
     @contextmanager
     def settled(self) -> Iterator[None]:
-        """Have the model's stand-in on the store's node: what strikes another node strikes neither of them."""
+        """Have the model's stand-in on the store's node: what strikes another node strikes neither of them.
+
+        At the end both are as they were, also where a round was not played to its end.
+        """
         try:
             self._bind({"kubernetes.io/hostname": self.store.node()})
             yield
         finally:
+            self.scatter()
             self._bind({"kubernetes.io/hostname": None})
 
     def _bind(self, labels: Mapping[str, str | None]) -> None:

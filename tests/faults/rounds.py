@@ -148,7 +148,8 @@ class Rounds:
         await asyncio.sleep(LONGEST)
         if self.strike.node:
             self._doomed = await asyncio.to_thread(self.arena.on_doomed)
-            await asyncio.to_thread(self.arena.scatter)
+            if not self.strike.volume:  # a session whose volume is made elsewhere could be struck in no further round
+                await asyncio.to_thread(self.arena.scatter)
         at = time.monotonic()
         await asyncio.to_thread(self.strike.shared, self.arena)
         return at
