@@ -1,7 +1,7 @@
 """A Hybrid session in a made-up world: pods that obey, hosts without a network, a gateway that asks, an operator."""
 
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from agentsessions.api.base import API_VERSION, Json
 from agentsessions.api.config import Gateway, OperatorConfig
@@ -9,7 +9,7 @@ from agentsessions.api.host import HostSession
 from agentsessions.api.names import GATEWAY_FIELD_MANAGER, pod_name
 from agentsessions.api.session import AgentSession
 from agentsessions.hosts.views import HostView
-from agentsessions.kube.paths import EVENTS, PODS, POOLS, SESSIONS
+from agentsessions.kube.paths import CORE_EVENTS, EVENTS, PODS, POOLS, SESSIONS
 from agentsessions.policies.hosts import host_facts
 from agentsessions.reconcile.admission import Admission
 from agentsessions.reconcile.longrunning.driver import LongRunning
@@ -193,6 +193,18 @@ class Stage:
         """Let a kubelet stop the host in that pod, and nobody delete the pod; the session may be `at_work`."""
         self.hosts.draining.add(uid)
         self.tell(put_away=True, stopped_at_work=at_work)
+
+    def kubelet_posts(self, reason: str, message: str, time: datetime) -> None:
+        """Let the kubelet post an event about the session's only pod."""
+        (pod,) = self.world.pods()
+        event = {
+            "metadata": {"name": reason.lower(), "namespace": NAMESPACE},
+            "involvedObject": {"uid": pod["metadata"]["uid"]},
+            "reason": reason,
+            "message": message,
+            "lastTimestamp": stamp(time),
+        }
+        self.world.add(CORE_EVENTS, event)
 
     def stores(self) -> None:
         """Let hosts finish what they were asked to put away."""

@@ -4,15 +4,12 @@ import asyncio
 
 from claude_agent_sdk import Message, ResultMessage, SystemMessage
 
-from agentrunner.keeping.found import Found
-from agentrunner.keeping.keeper import Keeper
 from agentrunner.serving import metrics
 from agentrunner.serving.attending import Attending
 from agentrunner.serving.endings import MOVED_TURN, OVERDUE_TURN, cut_short, died, done, word
-from agentrunner.serving.places import SessionPlaces
 from agentrunner.serving.problems import NO_ROOM
 from agentrunner.serving.process import Process, ProcessDied
-from agentrunner.serving.standing import Identity, Surroundings, now
+from agentrunner.serving.standing import now
 from agentrunner.serving.turns import Turn
 from agentrunner.serving.unasked import OVERDUE
 from agentrunner.serving.wire import as_json
@@ -20,24 +17,11 @@ from agentrunner.session import INTERRUPT_SECONDS
 from agentrunner.stores.base import StoreFenced
 from agentrunner.waiting import within
 from agentsessions.api.bounds import PROBLEMS, Limit, explain
-from agentsessions.api.host import PROBLEM_PREFIX, Phase, SessionSettings
+from agentsessions.api.host import PROBLEM_PREFIX, Phase
 
 
 class Answering(Attending):
     """Answers a session's messages, one at a time, whatever happens to its process."""
-
-    def __init__(
-        self,
-        who: Identity,
-        settings: SessionSettings,
-        places: SessionPlaces,
-        keeper: Keeper,
-        found: Found,
-        around: Surroundings,
-    ) -> None:
-        super().__init__(who, settings, places, keeper, found, around)
-        self._bounding: asyncio.Task[None] | None = None
-        self._worker = asyncio.create_task(self._work(), name=f"session {who.session_id}")
 
     def keep_bounds(self) -> None:
         """See that what the CLI does without a message ends at the session's bounds, as what it is asked for does."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from abc import ABC, abstractmethod
 from secrets import token_hex
 
 from claude_agent_sdk import Message
@@ -27,8 +28,8 @@ from agentsessions.api.bounds import Limit, reached
 from agentsessions.api.host import Phase, SessionSettings
 
 
-class Attending:
-    """Has at most one process for a session, and knows how the session stands."""
+class Attending(ABC):
+    """Has at most one process for a session, and knows how the session stands; whoever answers messages is to come."""
 
     def __init__(
         self,
@@ -57,6 +58,8 @@ class Attending:
         self._standing = Standing(transcript=self._history.facts(), interrupted=found.interrupted, kills=around.kills)
         self._idleness = Idleness(now)
         self._unasked = Unasked(time.monotonic)
+        self._bounding: asyncio.Task[None] | None = None
+        self._worker = asyncio.create_task(self._work(), name=f"session {who.session_id}")
 
     @property
     def limit(self) -> Limit | None:
@@ -123,9 +126,13 @@ class Attending:
     def _ledger(self) -> Ledger:
         return Ledger(self._bill.usage, self._answered, self._standing.transcript, self._not_given)
 
+    @abstractmethod
+    async def _work(self) -> None:
+        """Answer one message after another."""
+
+    @abstractmethod
     def _on_message(self, message: Message) -> None:
         """Take what the process says."""
-        raise NotImplementedError
 
     def _on_end(self, process: Process) -> None:
         """The process ended by itself; a turn that is about to ask it finds that out, or is given back."""

@@ -206,15 +206,8 @@ def test_the_first_end_of_a_pod_that_never_served_is_counted() -> None:
 def test_a_probe_that_failed_is_told_apart_by_the_nodes_event() -> None:
     on = awake()
     on.idle(60)
-    (pod,) = on.world.pods()
-    event = {
-        "metadata": {"name": "k", "namespace": NAMESPACE},
-        "involvedObject": {"uid": pod["metadata"]["uid"]},
-        "reason": "Killing",
-        "message": "Container agent failed liveness probe, will be restarted",
-        "lastTimestamp": stamp(on.world.now - timedelta(seconds=5)),
-    }
-    on.world.add(CORE_EVENTS, event)
+    said = "Container agent failed liveness probe, will be restarted"
+    on.kubelet_posts("Killing", said, on.world.now - timedelta(seconds=5))
     crash(on, exit_code=0, reason="Completed")
     last = on.session().status.last_termination
     assert last is not None

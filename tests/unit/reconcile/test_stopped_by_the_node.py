@@ -6,10 +6,10 @@ import pytest
 
 from agentsessions.api.base import Json
 from agentsessions.api.status import Archive, Usage
-from agentsessions.kube.paths import CORE_EVENTS, PODS, SESSIONS
+from agentsessions.kube.paths import PODS, SESSIONS
 from unit import kubelet
 from unit.hybrid import NAME, Stage, awake, in_pool, make_nap, not_ready, own_pod, serving
-from unit.make import NAMESPACE, stamp
+from unit.make import NAMESPACE
 from unit.reconcile.test_hybrid_restarts import cut
 
 
@@ -68,26 +68,13 @@ def test_one_that_is_evicted_while_it_has_nothing_to_do_tells_of_that_and_sleeps
     assert on.pods() == [own_pod(2)]
 
 
-def says_evicted(on: Stage) -> None:
-    """Let the kubelet post an event on why it ends the pod."""
-    (pod,) = on.world.pods()
-    event = {
-        "metadata": {"name": "e", "namespace": NAMESPACE},
-        "involvedObject": {"uid": pod["metadata"]["uid"]},
-        "reason": "Evicted",
-        "message": kubelet.EVICTED_VOLUME,
-        "lastTimestamp": stamp(on.world.now),
-    }
-    on.world.add(CORE_EVENTS, event)
-
-
 @pytest.mark.requirement("K02")
 @pytest.mark.parametrize("busy", [True, False])
 def test_an_eviction_that_only_an_event_tells_of_is_told(busy: bool) -> None:
     on = awake()
     if not busy:
         stopped(on)
-    says_evicted(on)
+    on.kubelet_posts("Evicted", kubelet.EVICTED_VOLUME, on.world.now)
     ends(on, kubelet.ended(0, at=on.world.now))
     last = on.session().status.last_termination
     assert last is not None

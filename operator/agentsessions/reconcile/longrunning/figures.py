@@ -27,6 +27,11 @@ def with_figures(status: AgentSessionStatus, news: HostSession) -> AgentSessionS
     return status.model_copy(update=update)
 
 
+def with_last_words(status: AgentSessionStatus, news: HostSession) -> AgentSessionStatus:
+    """Return the status with all that a host tells of a session that it lets go of: figures, and the archive."""
+    return with_figures(status, news).model_copy(update={"archive": news.archive or status.archive})
+
+
 def most(before: Usage | None, told: Usage) -> Usage | None:
     """Return the greater of each figure: a host that lost its files counts from nothing, the bill does not."""
     if before is None:

@@ -19,7 +19,7 @@ from agentsessions.policies.facts import PodFacts
 from agentsessions.policies.hosts import HostFacts
 from agentsessions.policies.resolve import Settings
 from agentsessions.policies.restart import LONGEST_PAUSE, doubled, is_paused
-from agentsessions.reconcile.longrunning.figures import with_figures
+from agentsessions.reconcile.longrunning.figures import with_last_words
 from agentsessions.reconcile.longrunning.lastcopy import may_have_the_session
 from agentsessions.reconcile.longrunning.limits import bounded
 from agentsessions.reconcile.longrunning.model import LOOK_AGAIN, Around, PutAway, Step
@@ -178,13 +178,12 @@ def fallen_asleep(
     One that has reached a bound says that.
     """
     before = around.session.status
-    status = with_figures(told, news)
+    status = with_last_words(told, news)
     update = {
         "host": None,
         "suspend_time": now,
         # A request that came since the wake found the session awake: it is answered.
         "answered_request_time": before.last_request_time,
-        "archive": news.archive or before.archive,
     }
     rested = _resting(around, status.model_copy(update=update), now, config)
     return Step(bounded(around, rested, around.limits, now))

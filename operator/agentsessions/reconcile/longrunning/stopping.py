@@ -13,7 +13,7 @@ from agentsessions.api.host import HostSession
 from agentsessions.policies.facts import PodFacts
 from agentsessions.policies.hosts import HostFacts
 from agentsessions.reconcile.longrunning import limit, sleeping
-from agentsessions.reconcile.longrunning.figures import with_figures
+from agentsessions.reconcile.longrunning.figures import with_figures, with_last_words
 from agentsessions.reconcile.longrunning.model import LOOK_AGAIN, Around, Step
 from agentsessions.reconcile.longrunning.restarts import judged, with_loss
 from agentsessions.reconcile.longrunning.rows import waiting
@@ -40,8 +40,7 @@ def asleep(around: Around, pod: PodFacts, now: datetime, config: OperatorConfig)
     news = around.news
     assert news is not None
     host, verdict = judged(pod, around.session.metadata.uid)
-    told = with_figures(around.session.status, news)
-    told = told.model_copy(update={"archive": news.archive or told.archive})
+    told = with_last_words(around.session.status, news)
     status = with_loss(told, host, verdict, now, end=pod.ended)
     around = around.knowing(status)
     notice = Notice("Warning", verdict.reason, "Sleep", verdict.message)
