@@ -17,7 +17,7 @@ from faults.ledger import Ledger
 from faults.moments import LONGEST, Moment
 from faults.record import Cell
 from faults.story import Story
-from faults.strikes import Strike
+from faults.strikes import DARK_SECONDS, Strike
 
 TOGETHER, LONG = 3, 8
 """Rounds that a session is in: with each loss of its host, kubelet and operator wait longer before the next; and those
@@ -151,7 +151,11 @@ class Rounds:
             if not self.strike.volume:  # a session whose volume is made elsewhere could be struck in no further round
                 await asyncio.to_thread(self.arena.scatter)
         at = time.monotonic()
-        await asyncio.to_thread(self.strike.shared, self.arena)
+        striking = asyncio.create_task(asyncio.to_thread(self.strike.shared, self.arena))
+        if self.strike.volume:  # a pod waits for its volume first, and then comes to where nothing can be written
+            await asyncio.sleep(DARK_SECONDS / 2)
+            self._doomed |= await asyncio.to_thread(self.arena.on_doomed)
+        await striking
         return at
 
     async def _look(self, acts: Sequence[Act], cells: Sequence[Cell]) -> None:
