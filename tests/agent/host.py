@@ -219,16 +219,17 @@ class Host:
 
 
 class Talk:
-    """One session as its client sees it."""
+    """One session as its client sees it; `scope`: as which the gateway lets it in."""
 
-    def __init__(self, host: Host, session_id: str) -> None:
+    def __init__(self, host: Host, session_id: str, scope: Scope = Scope.SESSION) -> None:
         self.host = host
         self.session_id = session_id
+        self.scope = scope
 
     @property
     def token(self) -> str:
         """A token for this session."""
-        return self.host.plane.token(Scope.SESSION, self.session_id)
+        return self.host.plane.token(self.scope, self.session_id, ns="team", name="chat")
 
     @asynccontextmanager
     async def open(self, verb: str, tail: str = "", **options: Any) -> AsyncIterator[aiohttp.ClientResponse]:

@@ -132,6 +132,7 @@ async def test_a_dead_cli_is_told_and_the_next_message_goes_on(host: Host, model
     assert state["restarts"] == 1
     assert "fault" not in state
     assert state["death"]["reason"] == "AgentCrashed", "whoever looks only now hears of it, too"
+    assert state["death"]["exitCode"] == 128 + signal.SIGKILL
 
 
 async def test_an_idle_cli_that_dies_is_told_of_though_a_message_comes_at_once(host: Host) -> None:

@@ -90,6 +90,18 @@ async def test_a_turn_that_the_agent_begins_by_itself_ends_the_process_at_the_se
 
 
 @pytest.mark.requirement("H50")
+async def test_what_has_lost_its_parent_ends_with_the_sessions_turns(host: Host) -> None:
+    talk = await host.give(settings={"limits": {"maxSessionTurns": 2}})
+    alone = {"tool": "Bash", "input": {"command": "nohup sleep 300 >/dev/null 2>&1 &"}}
+    await talk.say(script(alone, {"text": "started"}))
+    state = await talk.until(phase="Suspended")
+    assert state["limit"] == "TurnLimitReached"
+    async with asyncio.timeout(15):
+        while "idleSince" not in await talk.state():  # noqa: ASYNC110 - the host is another process
+            await asyncio.sleep(0.1)
+
+
+@pytest.mark.requirement("H50")
 async def test_what_goes_on_in_the_background_ends_with_the_sessions_age(host: Host) -> None:
     end = datetime.now(UTC) + timedelta(seconds=6)
     settings = {"agent": {"subagents": [WORKER]}, "limits": {"notAfter": end.isoformat()}}

@@ -1,6 +1,7 @@
 """When a session's process is replaced, and when it is not: always between turns, and the conversation goes on."""
 
 import asyncio
+import sys
 
 import pytest
 
@@ -31,6 +32,30 @@ async def test_an_old_process_is_replaced_after_its_turn_and_never_in_it(host: H
     assert "curlew" in str(model.bodies[-1]["messages"][0])
     assert await recycled(host) == {"age": 1, "memory": 0, "settings": 0}
     assert ("processRecycled", "age") in [(event["event"], event.get("reason")) for event in host.log]
+
+
+@pytest.mark.requirement("H51")
+async def test_a_shell_in_the_background_keeps_no_old_process(host: Host, model: Model) -> None:
+    talk = await host.give(settings={"limits": {"recycleAgeSeconds": 1}})
+    server = {"tool": "Bash", "input": {"command": "sleep 300", "run_in_background": True}}
+    seen = await talk.say("remember: avocet. " + script(server, {"tool": "Bash", "input": {"command": "sleep 1.5"}}))
+    assert "local_bash" in str([event.data for event in seen]), "it is not in the background"
+    await talk.until(phase="Idle", restarts=1)
+    await talk.say(script({"text": "still"}))
+    assert "avocet" in str(model.bodies[-1]["messages"][0])
+
+
+@pytest.mark.requirement("H51")
+async def test_what_lost_its_parent_weighs_too_and_ends_with_a_process_that_is_too_large(host: Host) -> None:
+    talk = await host.give(settings={"limits": {"recycleMemory": "2Gi"}})
+    hog = f"{sys.executable} -c 'held = bytes(1) * (3 << 30); import time; time.sleep(300)'"
+    alone = {"tool": "Bash", "input": {"command": f"nohup {hog} >/dev/null 2>&1 & sleep 4"}}
+    await talk.say(script(alone, {"text": "started"}))
+    await talk.until(phase="Idle", restarts=1)
+    assert (await recycled(host))["memory"] == 1
+    await talk.say(script({"text": "still"}))
+    state = await talk.until(phase="Idle", restarts=1)
+    assert "idleSince" in state, "it has nothing in the background any more"
 
 
 @pytest.mark.requirement("H51")

@@ -43,6 +43,7 @@ _ORDER = (
     "test_operator_process",
     "test_many",
     "test_operator_killed",
+    "test_uninstall",
     "test_herd",
     "test_leadership",
     "test_replicas",

@@ -66,10 +66,10 @@ def check_turns(entries: list[Json], first: str) -> None:
     turns = _turns(entries)
     print(f"{len(entries)} writes, by {' then '.join(turns)}")
     assert turns[:1] == [first]
-    assert len(turns) == len(set(turns)), [(_writer(one), describe(one)) for one in entries]
+    assert len(turns) == len(set(turns)), [(writer(one), describe(one)) for one in entries]
 
 
-def _writer(entry: Json) -> str:
+def writer(entry: Json) -> str:
     """Return the pod whose token a write was made with."""
     (name,) = entry["user"]["extra"][_POD]
     return str(name)
@@ -77,5 +77,5 @@ def _writer(entry: Json) -> str:
 
 def _turns(entries: list[Json]) -> list[str]:
     """Return the pods that wrote, one after another; one that wrote again after another one is there twice."""
-    writers = [_writer(entry) for entry in sorted(entries, key=lambda one: one["requestReceivedTimestamp"])]
+    writers = [writer(entry) for entry in sorted(entries, key=lambda one: one["requestReceivedTimestamp"])]
     return [*writers[:1], *(after for before, after in pairwise(writers) if after != before)]

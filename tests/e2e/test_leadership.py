@@ -13,7 +13,7 @@ from e2e.api import LEASES, PODS, Json
 from e2e.audit import AuditLog
 from e2e.killing import kill_process
 from e2e.lab import Lab, Labs
-from e2e.leadership import check_turns, holder, started_during, two_replicas
+from e2e.leadership import check_turns, holder, started_during, two_replicas, writer
 from e2e.manifests import say
 from e2e.operator_pod import NAMESPACE, RELEASE, is_ready
 from e2e.terminal import CommandFailed
@@ -113,7 +113,9 @@ def test_while_one_became_two_never_did_two_write(pair: Pair, audit_log: AuditLo
 
 @pytest.mark.requirement("K01", "K02")
 @pytest.mark.parametrize("end", ["killed", "told to stop", "frozen"])
-def test_a_leader_is_followed_and_no_session_is_the_worse_for_it(pair: Pair, end: str) -> None:
+def test_a_leader_is_followed_and_no_session_is_the_worse_for_it(
+    pair: Pair, end: str, audit_log: AuditLog | None
+) -> None:
     pair.until_whole()
     lease = eventually(pair.lease, lambda one: bool(one.get("holderIdentity")), "a leader")
     old, before, identity = holder({"spec": lease}), lease["leaseTransitions"], lease["holderIdentity"]
@@ -127,6 +129,7 @@ def test_a_leader_is_followed_and_no_session_is_the_worse_for_it(pair: Pair, end
     print(f"{end}: followed after {pair.until_followed(identity):.1f} s")
     # A process that was killed may be followed by its own pod's next one.
     assert end == "killed" or pair.leader() != old
+    mark = audit_log.mark() if audit_log else 0
     if end == "frozen":
         kill_process(pair.provider, pair.pod(old), sign=signal.SIGCONT)
     assert pair.lab.succeeded(name)["status"]["restarts"] == 0
@@ -134,6 +137,8 @@ def test_a_leader_is_followed_and_no_session_is_the_worse_for_it(pair: Pair, end
     if end == "frozen":
         wait_for(pair.lab.api, PODS, NAMESPACE, old, lambda pod: _restarts(pod) > restarts, "its end and new beginning")
         assert _exit_code(pair.pod(old)) == 1
+        writes = audit_log.since(mark, pair.lab.namespace) if audit_log else []
+        assert old not in {writer(one) for one in writes}, "it wrote after another one led"
     pair.until_whole()
     # A leader that a busy machine kept from renewing is followed in its turn: for moments nobody leads.
     eventually(pair.leading, lambda all_: sorted(all_.values()) == [0, 1], "one leader of two")

@@ -15,6 +15,8 @@ _IN_ALL_STATES = {
     "pulling": "ImagePullFailed",
     "orphan": "TemplateNotFound",
     "crowded": "Unschedulable",
+    "asleep": "Asleep",
+    "hosted": "Running",
 }
 
 
@@ -26,6 +28,9 @@ def _fill(lab: Lab) -> None:
     lab.start("pulling", image="agentsessions.dev/absent:dev")
     lab.start("orphan", templateRef={"name": "absent"})
     lab.start("crowded", resources={"cpu": "900"})
+    lab.api.apply(manifests.hybrid(lab.namespace, "asleep", sessionStore={"type": "Embedded"}))
+    lab.api.apply(manifests.pool(lab.namespace))
+    lab.api.apply(manifests.lasting(lab.namespace, "hosted"))
     for name, reason in _IN_ALL_STATES.items():
         lab.until(name, lambda s, want=reason: condition(s, "Ready").get("reason") == want, f"reason {reason}")  # type: ignore[misc]
 

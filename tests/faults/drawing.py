@@ -1,5 +1,6 @@
 """Which moments a round has: drawn at random, or those that a fault has not hit often enough."""
 
+import os
 import random
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,6 +9,8 @@ from dataclasses import dataclass, field
 from faults.moments import MOMENTS, Moment
 from faults.record import Cell
 
+SEED = int(os.environ.get("AGENTSESSIONS_SEED", random.randrange(2**32)))
+"""What all that is drawn at random follows from; a run with the same one draws the same."""
 _AWAKE = ("streaming", "tool call", "idle")
 
 

@@ -17,7 +17,7 @@ from faults.ledger import Ledger
 from faults.moments import LONGEST, Moment
 from faults.record import Cell
 from faults.story import Story
-from faults.strikes import DARK_SECONDS, Strike
+from faults.strikes import FULL_SECONDS, Strike
 
 TOGETHER, LONG = 3, 8
 """Rounds that a session is in: with each loss of its host, kubelet and operator wait longer before the next; and those
@@ -130,7 +130,8 @@ class Rounds:
             if over.is_set():
                 return 0.0
             await asyncio.sleep(0.2)
-        await asyncio.sleep(self.chance.uniform(0, min(act.moment.lasts, 3)))
+        if not (act.moment.sleeps and self.strike.brief):  # the way into the pod takes long enough
+            await asyncio.sleep(self.chance.uniform(0, min(act.moment.lasts, 3)))
         while not over.is_set():
             at = time.monotonic()
             if await asyncio.to_thread(self.strike.own, self.arena, act.story):
@@ -153,7 +154,7 @@ class Rounds:
         at = time.monotonic()
         striking = asyncio.create_task(asyncio.to_thread(self.strike.shared, self.arena))
         if self.strike.volume:  # a pod waits for its volume first, and then comes to where nothing can be written
-            await asyncio.sleep(DARK_SECONDS / 2)
+            await asyncio.sleep(FULL_SECONDS / 2)
             self._doomed |= await asyncio.to_thread(self.arena.on_doomed)
         await striking
         return at

@@ -23,6 +23,8 @@ HAMPERED_SECONDS = 140.0
 _GOING_AWAY = {"key": "agentsessions.test/going-away", "effect": "NoExecute"}
 DARK_SECONDS = 10
 """How long a node is without power, or its kubelet does not run."""
+FULL_SECONDS = 20
+"""How long nothing can be written on a node's volumes: a pod that is made for a volume is there in half of that."""
 EVICTED_SECONDS = 150
 """Within which a kubelet has found what a pod uses of its disk: it measures volumes once a minute."""
 
@@ -38,6 +40,7 @@ class Strike:
     `local`: only where nodes are processes of this machine. `node`: it hits who is on that node. `cuts`: it may cut a
     turn; where it may not, each turn has to come to its end. `reach`: whether there is something of a session's own to
     strike at. `seconds`: the longest time until a session has done what it was at. `volume`: sessions have one.
+    `brief`: what it strikes at is gone within a fraction of a second once its session is put away.
     `reasons`: by one of them `lastTermination` tells anew afterwards how the session's host ended, where it is known.
     """
 
@@ -53,6 +56,7 @@ class Strike:
     seconds: float = CONVERGED_SECONDS
     volume: bool = False
     reasons: frozenset[str] = frozenset()
+    brief: bool = False
 
 
 def _pod_deleted(arena: Arena, story: Story) -> bool:
@@ -150,7 +154,7 @@ def _kubelet_stopped(arena: Arena) -> None:
 
 def _volumes_full(arena: Arena) -> None:
     """On a node's volumes nothing can be written for a while."""
-    room.fill(local(arena), arena.doomed(), DARK_SECONDS)
+    room.fill(local(arena), arena.doomed(), FULL_SECONDS)
 
 
 def _drained(arena: Arena) -> None:
@@ -178,7 +182,7 @@ STRIKES = (
     Strike("pod deleted without grace", "pod-deleted", own=_pod_deleted, reasons=_OUTSIDE),
     Strike("pod evicted", "pod-evicted", own=_pod_evicted, reasons=_OUTSIDE),
     Strike("session host killed", "host-killed", own=_host_killed, reach=Story.runs, reasons=_KILLED),
-    Strike("CLI killed", "cli-killed", own=_cli_killed, reach=Story.runs, reasons=_CLI),
+    Strike("CLI killed", "cli-killed", own=_cli_killed, reach=Story.runs, reasons=_CLI, brief=True),
     Strike("disk filled", "disk-filled", own=_disk_filled, reach=Story.runs, reasons=_DISK),
     Strike("store killed", "store-killed", shared=_store_killed, cuts=False),
     Strike("operator killed", "operator-killed", shared=_operator_killed, cuts=False),

@@ -29,7 +29,7 @@ from e2e.stage import Stage
 from e2e.stores import redis_store
 from faults import page, record, table
 from faults.arena import Arena
-from faults.drawing import Goal, drawn
+from faults.drawing import SEED, Goal, drawn
 from faults.moments import MOMENTS, Moment
 from faults.record import Cell
 from faults.rounds import Rounds, end
@@ -42,7 +42,6 @@ ALL = HITS > 0 or "AGENTSESSIONS_FAULTS" in os.environ
 FEW = len(STRIKES) if ALL else size(3, len(STRIKES))
 CHOICE = os.environ.get("AGENTSESSIONS_MOMENTS", str(size(3, len(MOMENTS))))
 COPIES = int(os.environ.get("AGENTSESSIONS_COPIES", size(1, 4)))
-SEED = int(os.environ.get("AGENTSESSIONS_SEED", random.randrange(2**32)))
 FILE = os.environ.get("AGENTSESSIONS_FAULTS_FILE", "")
 UNSHOWN = frozenset({"older-operator"})
 """Faults that are not drawn, since they take an image more; who asks for all gets them."""
@@ -88,7 +87,6 @@ def arena(labs: Labs, gateway: Gateway, provider: cluster.Provider, audit_log: A
 @pytest.mark.requirement("H31", "K02", "K03")
 @pytest.mark.parametrize("strike", faults(), ids=lambda strike: strike.slug)
 async def test_what_was_acknowledged_is_there_once_and_all_goes_on(arena: Arena, strike: Strike) -> None:
-    print(f"AGENTSESSIONS_SEED={SEED}")
     if strike.local and arena.provider.name != "local":
         pytest.skip("this fault is made by ending processes of the local cluster's nodes")
     chance, cells = random.Random(f"{SEED} {strike.name}"), list[Cell]()

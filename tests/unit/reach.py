@@ -132,6 +132,10 @@ def ephemeral() -> Iterator[tuple[Observed, OperatorConfig]]:
     for warning in WARNINGS:
         yield Observed(fresh.build(), pods=[pod.facts()], warnings=[warning]), CONFIG
     yield Observed(fresh.build(), pods=[pod.owned_by("another").facts()]), CONFIG
+    stored = fresh.with_storage("1Gi").with_status(resolved=Resolved(storage="1Gi"))
+    pod = make_pod(stored.build()).made_with(make_settings(stored.build()).hash).with_status(kubelet.running())
+    gone = pod.with_meta(deletionTimestamp=OLD.isoformat())
+    yield Observed(stored.on_pod(gone.facts()).build(), pods=[gone.facts()]), CONFIG
 
 
 # LongRunning

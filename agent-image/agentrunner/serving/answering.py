@@ -98,7 +98,8 @@ class Answering(Attending):
             self._note_lost()  # the turn only says that it took too long
         death, told, process.noted = self._standing.death, process.noted, True
         await self._killed()
-        self._failed(turn, *died(overdue=process.overdue, starved=process.starved), Phase.SUSPENDED)
+        slug, text = died(overdue=process.overdue, starved=process.starved)
+        self._failed(turn, slug, text, Phase.SUSPENDED, process.exit_code)
         if told:
             self._standing.death = death
 
@@ -141,16 +142,18 @@ class Answering(Attending):
         self._around.log.emit("limitReached", sessionId=self.who.session_id, reason=limit)
         for turn in self.turns.drop_waiting():
             self._error(turn, PROBLEMS[limit], explain(limit))
-        await self._release(Phase.SUSPENDED)
+        # What still works in the background would keep the session awake, and nobody could ask the agent to end it.
+        await self._release(Phase.SUSPENDED, wholly=True)
 
     async def _recycle(self) -> None:
         """Replace a process that has grown too large or too old, or whose settings have changed."""
         reason = self._cli.must_be_replaced(self.settings, self._standing.weight)
-        if reason is None or (self._idleness.tasks and reason != "settings"):
-            return  # a process that has work in the background is replaced after a later turn
+        if reason is None or (self._idleness.delegates and reason != "settings"):
+            return  # a process whose subagents are at work is replaced after a later turn
         metrics.recycled.labels(reason).inc()
         self._around.log.emit("processRecycled", sessionId=self.who.session_id, reason=reason)
-        await self._release(Phase.SUSPENDED)
+        # What has lost its parent weighs too, and would have every next process replaced.
+        await self._release(Phase.SUSPENDED, wholly=reason == "memory")
         if not self.turns.queued:
             await self.start()
 
@@ -160,7 +163,7 @@ class Answering(Attending):
         self._unasked.note(message, asked=turn is not None)
         self.events.append("message", as_json(message), turn.number if turn else 0)
         if isinstance(message, SystemMessage) and message.subtype == "background_tasks_changed":
-            self._idleness.tasks = len(message.data.get("tasks", []))
+            self._idleness.tasks = tuple(str(task.get("task_type")) for task in message.data.get("tasks", []))
             self._changed()
         if isinstance(message, ResultMessage) and turn is None:
             self._bill.turn_ended(message)  # the CLI's own turn, when a subagent in the background has ended
@@ -168,9 +171,9 @@ class Answering(Attending):
             self._changed()
             self.keep_bounds()
 
-    def _failed(self, turn: Turn, slug: str, text: str, phase: Phase) -> None:
+    def _failed(self, turn: Turn, slug: str, text: str, phase: Phase, exit_code: int | None = None) -> None:
         self._standing.phase, self._standing.activity = phase, now()
-        self._standing.blame(word(slug), text)
+        self._standing.blame(word(slug), text, exit_code)
         self.turns.end(turn, "interrupted")
         self._error(turn, slug, text)
 

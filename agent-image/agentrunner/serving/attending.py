@@ -77,13 +77,13 @@ class Attending(ABC):
 
     def weigh(self) -> None:
         """Take note of memory and CPU time of the process and what it has started, and of what was killed of them."""
-        standing, pid = self._standing, self._cli.pid
+        standing, family = self._standing, of_session(self.places.config, self._cli.pid)
         before, killed = standing.weight, standing.oom_kills
-        standing.weight = weigh(pid)
+        standing.weight = weigh(family)
         standing.count_kills()
         if self._cli.process is not None:
             self._cli.process.kills.look()
-        self._idleness.background = len([one for one in of_session(self.places.config, pid) if one != pid])
+        self._idleness.background = len([one for one in family if one != self._cli.pid])
         if standing.weight.differs(before) or standing.oom_kills != killed or self._rested():
             self._changed()
 
@@ -115,7 +115,7 @@ class Attending(ABC):
         if self._standing.phase is not Phase.FAILED:
             self._standing.phase = phase
         self._standing.weight = Weight()
-        self._idleness.tasks = 0
+        self._idleness.tasks = ()
         self._unasked.end()
         self._changed()
 
@@ -144,7 +144,7 @@ class Attending(ABC):
         if (lost := self._cli.lost) is None:
             return
         self._standing.blame(*self._cli.noted(lost))
-        self._standing.phase, self._idleness.tasks = Phase.SUSPENDED, 0
+        self._standing.phase, self._idleness.tasks = Phase.SUSPENDED, ()
         self._unasked.end()
         self._changed()
 

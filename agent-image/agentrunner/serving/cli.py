@@ -62,12 +62,15 @@ class Cli:
         """The process if it ended by itself, and nobody has been told."""
         return self.process if self.process is not None and self.process.ended and not self.process.noted else None
 
-    def noted(self, process: Process) -> tuple[str, str]:
-        """Take note of a process that ended while nobody waited for its answer; return the reason and a message."""
+    def noted(self, process: Process) -> tuple[str, str, int | None]:
+        """Take note of a process that ended while nobody waited for its answer.
+
+        Returns the reason, a message, and the exit code.
+        """
         process.noted = True
         self._log.emit("cliEnded", sessionId=self._session_id)
         slug, text = STARVED if process.starved else ENDED
-        return word(slug), text
+        return word(slug), text, process.exit_code
 
     async def connected(self, settings: SessionSettings, starting: Callable[[], None]) -> Process:
         """Return a live process; `starting` is called if one has to be started first. Raises ProcessDied."""

@@ -25,7 +25,7 @@ class Process:
     """A connected CLI. All that it says goes to `on_message`, in a task of its own: the SDK stalls otherwise.
 
     `overdue`: its turn took too long. `starved`: the kernel killed it for want of memory. `on_end` is called when it
-    ends by itself while nobody waits for its answer; `noted`: that has been told of.
+    ends by itself while nobody waits for its answer; `noted`: that has been told of. `exit_code` is as a container's.
     """
 
     def __init__(
@@ -48,6 +48,7 @@ class Process:
         self.overdue = False
         self.starved = False
         self.noted = False
+        self.exit_code: int | None = None
         self.kills = oom.Watch()
 
     async def connect(self) -> None:
@@ -58,8 +59,17 @@ class Process:
     @property
     def pid(self) -> int | None:
         """Process id of the CLI."""
-        process: Any = getattr(self._client._transport, "_process", None)
+        process = self._subprocess
         return None if process is None or self.ended else int(process.pid)
+
+    @property
+    def _subprocess(self) -> Any:
+        return getattr(self._client._transport, "_process", None)
+
+    def _returned(self) -> int | None:
+        """Return the exit code of the CLI as that of a container: 128 + n where signal n ended it."""
+        code: int | None = getattr(self._subprocess, "returncode", None)
+        return 128 - code if code is not None and code < 0 else code
 
     async def ask(self, text: str, uuid: str, seconds: float | None = None) -> ResultMessage:
         """Send one message and return the result of its turn; raises ProcessDied.
@@ -126,7 +136,7 @@ class Process:
                 self._settle(message)
         except Exception as error:  # the CLI died; that is what comes next
             self.starved = was_starved(error, self.kills.recent())
-        self.ended = True
+        self.ended, self.exit_code = True, self._returned()
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(ProcessDied())
         else:

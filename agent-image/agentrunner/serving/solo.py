@@ -21,6 +21,7 @@ from agentrunner.serving.eventlog import EventLog
 from agentrunner.serving.history import History
 from agentrunner.serving.places import SessionPlaces
 from agentrunner.serving.problems import draining, not_found, session_finished
+from agentrunner.serving.processes import tree
 from agentrunner.serving.standing import Identity
 from agentrunner.serving.tokens import Caller
 from agentrunner.serving.turns import Turn, Turns
@@ -74,7 +75,7 @@ class Solo(Company):
 
     def state(self) -> HostSession:
         """Return how the session stands."""
-        weight = weigh(self.facts.pid)
+        weight = weigh(tree(self.facts.pid) if self.facts.pid is not None else ())
         return HostSession(
             session_id=self.who.session_id,
             namespace=self.who.namespace,

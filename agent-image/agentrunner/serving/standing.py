@@ -67,10 +67,10 @@ class Standing:
         if cut is not None:
             self.blame(*cut)
 
-    def blame(self, reason: str, message: str) -> None:
+    def blame(self, reason: str, message: str, exit_code: int | None = None) -> None:
         """Take note of what went wrong, and of what was killed by then: who reads the one knows of the other."""
         self.count_kills()
-        self.fault = SessionFault(reason=reason, message=message, time=now())
+        self.fault = SessionFault(reason=reason, message=message, time=now(), exit_code=exit_code)
         if reason in AGENT_DEATHS:
             self.death = self.fault
 

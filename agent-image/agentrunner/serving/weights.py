@@ -1,9 +1,10 @@
-"""What a session's processes weigh: memory and CPU time of the CLI and everything that it has started."""
+"""What a session's processes weigh: memory and CPU time of the CLI and of all that it has started."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from agentrunner.serving.processes import cpu_seconds, memory, tree
+from agentrunner.serving.processes import cpu_seconds, memory
 
 _NOTABLE = 0.1
 _UNITS: dict[str, Decimal] = {
@@ -38,11 +39,10 @@ class Weight:
         return abs(new - old) > old * _NOTABLE
 
 
-def weigh(pid: int | None) -> Weight:
-    """Return the weight of a process and its descendants."""
-    if pid is None:
+def weigh(family: Sequence[int]) -> Weight:
+    """Return what processes weigh together."""
+    if not family:
         return Weight()
-    family = tree(pid)
     return Weight(memory(family), round(cpu_seconds(family), 2))
 
 

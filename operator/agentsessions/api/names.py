@@ -71,9 +71,9 @@ def cleanup_name(session: str, uid: str) -> str:
     return f"{child_name(session, uid)}-forget"
 
 
-def network_policy_name(content: Any) -> str:
-    """Return the name of the NetworkPolicy with these rules; sessions with equal needs share it."""
-    return f"agentsessions-{digest(content)}"
+def network_policy_name(key: str) -> str:
+    """Return the name of the NetworkPolicy with rules of this digest; sessions with equal needs share it."""
+    return f"agentsessions-{key}"
 
 
 def common_labels(component: str) -> dict[str, str]:

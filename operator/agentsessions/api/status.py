@@ -128,7 +128,11 @@ class Termination(ApiModel):
 
     reason: str = Field(description="Why, in one CamelCase word, for example OOMKilled.")
     message: str = Field("", description="Why, in a sentence for a person.")
-    exit_code: int | None = Field(None, description="Exit code of the agent's container.")
+    exit_code: int | None = Field(
+        None,
+        description="Exit code of the agent's container, or of the agent's process where it ended alone; 128 + n by "
+        "signal n.",
+    )
     finished_at: datetime | None = Field(None, description="When it ended.")
     pod: str = Field(description="Pod of that attempt.")
     pod_uid: str = Field(alias="podUID", description="Uid of that pod.")
@@ -207,8 +211,9 @@ class AgentSessionStatus(ApiModel):
     disruptions: int = Field(
         0,
         ge=0,
-        description="Hybrid sessions: how many pods in a row were lost without a failure (evicted, drained, deleted, "
-        "gone with their node). They only lengthen the pause before the next one.",
+        description="Ephemeral and Hybrid sessions: how many pods in a row were lost without a failure (evicted, "
+        "drained, deleted, gone with their node); ten minutes without any end begin anew. They only lengthen the pause "
+        "before the next one.",
     )
     oom_kills: int = Field(0, ge=0, description="Processes in the pod that were killed for want of memory.")
     last_termination: Termination | None = Field(None, description="How the last unsuccessful attempt ended.")

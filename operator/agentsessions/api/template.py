@@ -266,7 +266,8 @@ class TemplateFields(ApiModel):
         None,
         description="What node drains, autoscalers and the like may do to the pod. Safe: evict it at any time; a "
         "running turn is interrupted at once. AtTurnBoundary: evict it; a running turn may end within "
-        "`terminationGracePeriodSeconds` (a pool's `drainSeconds`), and is interrupted 20 seconds before that is over. "
+        "`terminationGracePeriodSeconds`, and is interrupted 20 seconds before that is over (on a pool's host: within "
+        "`drainSeconds`). "
         "The turn of an Ephemeral session is its whole task. "
         "Never: not evict it; nothing protects from a node that is lost or short of memory or disk. A change holds for "
         "pods that run, too. Built-in default: AtTurnBoundary.",

@@ -33,7 +33,7 @@ def network_policy(namespace: str, settings: Settings, config: OperatorConfig, *
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
         "metadata": {
-            "name": network_policy_name(content),
+            "name": network_policy_name(key),
             "namespace": namespace,
             "labels": common_labels("network-policy") | {LABEL_NETWORK_POLICY: key},
         },

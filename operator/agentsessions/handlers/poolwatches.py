@@ -25,6 +25,7 @@ class PoolWatches:
         """Have the audit bring what the watches did not."""
         self.sessions.auditor.pools.missed = lambda body: self.on_pool("DELETED", body)
         self.sessions.auditor.stateful_sets.missed = self.on_child
+        self.sessions.auditor.hosts.missed = self.on_host
 
     def on_pool(self, kind: str | None, body: Json) -> None:
         """A pool was made, changed or deleted."""
@@ -65,8 +66,9 @@ def register(out: kopf.OperatorRegistry, pools: PoolWatches) -> None:
         pools.on_pool(type, dict(body))
         pools.sessions.auditor.pools.event(type, dict(body))
 
-    async def host(body: kopf.Body, **_: Any) -> None:
+    async def host(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002
         pools.on_host(dict(body))
+        pools.sessions.auditor.hosts.event(type, dict(body))
 
     async def child(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002
         pools.on_child(dict(body))

@@ -5,8 +5,11 @@ from datetime import datetime, timedelta
 from agentsessions.api.config import Backoff
 from agentsessions.api.names import digest
 from agentsessions.api.session import AgentSessionSpec
+from agentsessions.api.status import Termination
 from agentsessions.policies.outcome import Verdict
 
+CALM = timedelta(minutes=10)
+"""After so long without an end, the next one is the first again; the kubelet forgets crashes after as long."""
 _MOST_DOUBLINGS = 16
 LONGEST_PAUSE = timedelta(minutes=5)
 """Of a session that was woken in vain again and again."""
@@ -23,6 +26,11 @@ def pause(backoff: Backoff, uid: str, *, failures: int, disruptions: int) -> tim
     """Return how long a session waits before its next attempt."""
     nominal = delay(backoff, failures=failures, disruptions=disruptions)
     return jittered(nominal, f"{uid} {failures} {disruptions}")
+
+
+def is_calm(last: Termination | None, moment: datetime) -> bool:
+    """Return whether the end before is so long ago that the one at this moment is the first again."""
+    return last is None or last.finished_at is None or moment - last.finished_at >= CALM
 
 
 def jittered(nominal: timedelta, seed: str) -> timedelta:

@@ -22,16 +22,22 @@ class WatchLog:
     """What a watch delivered last of each object, by uid, and since when which objects are behind.
 
     `missed` is told of an object whose deletion the watch did not deliver: after a long cut it lists anew,
-    and a list has no deletions.
+    and a list has no deletions. `name`: what metrics call it, if not by its resource.
     """
 
     kind: Kind
     missed: Callable[[Json], None]
     selector: str = ""
+    name: str = ""
     delivered_last: dict[str, Json] = field(default_factory=dict)
     behind: dict[str, float] = field(default_factory=dict)
     compared: float = 0.0
     synced: bool = False
+
+    @property
+    def resource(self) -> str:
+        """What metrics call it."""
+        return self.name or self.kind.plural
 
     def event(self, kind: str | None, body: Json) -> None:
         """Take note of an event of that kind, as watches name them; None is one of the first listing."""
@@ -68,13 +74,13 @@ class WatchLog:
 
     def _caught_up(self, uid: str) -> None:
         """Hold nothing against an object any more; the last of those that an audit missed makes the watch synced."""
-        metrics.watch_delivered.labels(self.kind.plural).set_to_current_time()
+        metrics.watch_delivered.labels(self.resource).set_to_current_time()
         if self.behind.pop(uid, None) is not None and not self.behind:
             self._set_synced(True)
 
     def _set_synced(self, synced: bool) -> None:
         self.synced = synced
-        metrics.watch_synced.labels(self.kind.plural).set(synced)
+        metrics.watch_synced.labels(self.resource).set(synced)
 
     def _version(self, uid: str) -> int:
         """Return the version that was delivered last; 0 for none."""
@@ -97,6 +103,7 @@ class Auditor:
     namespaces: Sequence[str]
     sessions: WatchLog = field(default_factory=lambda: WatchLog(SESSIONS, _ignore))
     pods: WatchLog = field(default_factory=lambda: WatchLog(PODS, _ignore, POD_SELECTOR))
+    hosts: WatchLog = field(default_factory=lambda: WatchLog(PODS, _ignore, HOST_SELECTOR, "hosts"))
     templates: WatchLog = field(default_factory=lambda: WatchLog(TEMPLATES, _ignore))
     pools: WatchLog = field(default_factory=lambda: WatchLog(POOLS, _ignore))
     stateful_sets: WatchLog = field(default_factory=lambda: WatchLog(STATEFUL_SETS, _ignore, HOST_SELECTOR))
@@ -105,14 +112,15 @@ class Auditor:
     @property
     def logs(self) -> Sequence[WatchLog]:
         """Return what there is of each watch."""
-        return self.sessions, self.pods, self.templates, self.pools, self.stateful_sets, self.policies
+        pooled = self.pools, self.stateful_sets, self.hosts
+        return self.sessions, self.pods, self.templates, *pooled, self.policies
 
     async def audit(self) -> None:
         """List what is watched and compare; raises KubeError if the API server does not answer."""
         for log in self.logs:
             known = dict(log.delivered_last)
             log.compare(known, await self._listed(log), time.monotonic())
-            metrics.watch_lag.labels(log.kind.plural).set(len(log.behind))
+            metrics.watch_lag.labels(log.resource).set(len(log.behind))
         metrics.last_audit.set_to_current_time()
 
     def is_stale(self) -> bool:

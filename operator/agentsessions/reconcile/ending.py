@@ -19,12 +19,7 @@ def attempt_ended(seen: Observed, pod: PodFacts, now: datetime, config: Operator
     status = _with_usage(seen.session.status, pod, verdict)
     if verdict.succeeded:
         return _succeeded(seen, status, pod, verdict, now)
-    status = status.model_copy(
-        update={
-            "failures": status.failures + (1 if verdict.counts else 0),
-            "last_termination": _termination(pod, verdict, now),
-        }
-    )
+    status = _counted(status, _termination(pod, verdict, now), verdict, now)
     return _failed(seen, status, verdict, now, config)
 
 
@@ -38,8 +33,19 @@ def pod_vanished(seen: Observed, now: datetime, config: OperatorConfig) -> Plan:
     last = Termination(
         reason=verdict.reason, message=text, finished_at=now, pod=host.pod, pod_uid=host.pod_uid, node=host.node
     )
-    status = seen.session.status.model_copy(update={"last_termination": last})
+    status = _counted(seen.session.status, last, verdict, now)
     return _failed(seen, status, verdict, now, config)
+
+
+def _counted(status: AgentSessionStatus, end: Termination, verdict: Verdict, now: datetime) -> AgentSessionStatus:
+    """Return the status with the end of an attempt: all failures count, disruptions only as long as they go on."""
+    before = 0 if restart.is_calm(status.last_termination, end.finished_at or now) else status.disruptions
+    update = {
+        "failures": status.failures + (1 if verdict.counts else 0),
+        "disruptions": before + (0 if verdict.counts else 1),
+        "last_termination": end,
+    }
+    return status.model_copy(update=update)
 
 
 def overdue(seen: Observed, pod: PodFacts | None, now: datetime) -> Plan:
@@ -114,9 +120,8 @@ def _failed(
     text = (
         f"{verdict.message} Another attempt follows (failures: {status.failures}, backoffLimit: {spec.backoff_limit})."
     )
-    disruptions = status.restarts + 1 - status.failures
     uid = seen.session.metadata.uid
-    pause = restart.pause(config.retry_backoff, uid, failures=status.failures, disruptions=disruptions)
+    pause = restart.pause(config.retry_backoff, uid, failures=status.failures, disruptions=status.disruptions)
     notice = Notice("Warning", verdict.reason, "Retry", verdict.message)
     status = set_state(seen, State.PROGRESSING, Reason.BACK_OFF, text, now, onto=status)
     update = {"restarts": status.restarts + 1, "host": None}

@@ -35,11 +35,10 @@ def _without_lost(seen: Observed, plan: Plan, now: datetime) -> Plan:
 
     But for those with a volume, which one that lives on would share with its successor.
     """
-    if _has_volume(seen.session.status):
-        return plan
     leaving = [pod for pod in seen.own_pods if pod.deleting and not pod.is_terminal]
     lost = [DeletePod(pod, seen.namespace, lost=True) for pod in leaving if is_lost(pod, now)]
-    return plan.then(*lost).within(starting.LOOK_AGAIN if len(lost) < len(leaving) else None)
+    plan = plan.within(starting.LOOK_AGAIN if len(lost) < len(leaving) else None)
+    return plan if _has_volume(seen.session.status) else plan.then(*lost)
 
 
 def _has_volume(status: AgentSessionStatus) -> bool:
@@ -61,11 +60,24 @@ def _present_attempt(seen: Observed, now: datetime, config: OperatorConfig) -> P
         return ending.attempt_ended(seen, pod, now, config)
     if _is_overdue(seen.session.status, pod, now):
         return ending.overdue(seen, pod, now)
-    if pod.deleting and is_lost(pod, now) and not _has_volume(seen.session.status):
-        return ending.attempt_ended(seen, pod, now, config)
+    if pod.deleting and is_lost(pod, now):
+        return _lost(seen, pod, now, config)
     if pod.has_started:
         return _running(seen, pod, now, config)
     return _waiting(seen, pod, now, config)
+
+
+def _lost(seen: Observed, pod: PodFacts, now: datetime, config: OperatorConfig) -> Plan:
+    """The pod was lost with its node: another attempt follows, but for one whose volume the lost pod may write to."""
+    if not _has_volume(seen.session.status):
+        return ending.attempt_ended(seen, pod, now, config)
+    text = (
+        f"Pod '{pod.name}' was lost with its node '{pod.node or ''}', and may still write to the session's volume. The "
+        "next attempt waits until the node is back or, once it is sure to be off, its Node object is removed or has "
+        "the taint node.kubernetes.io/out-of-service."
+    )
+    status = set_state(seen, State.PROGRESSING, Reason.NODE_LOST, text, now)
+    return Plan(status, requeue=_time_left(seen.session.status, pod, now))
 
 
 def _is_being_remade(seen: Observed, pod: PodFacts) -> bool:

@@ -1,5 +1,6 @@
 """Status changes that several steps of a plan share; pure."""
 
+import re
 from datetime import datetime
 
 from agentsessions.api.conditions import Reason, State, conditions_for
@@ -20,6 +21,8 @@ _CHATTY = frozenset(
     }
 )
 """Reasons whose message others write: it may change with every look, and our writes must not."""
+_COUNTING = frozenset({Reason.UNSCHEDULABLE, Reason.QUOTA_EXCEEDED})
+"""Those of them in whose message figures change all the time, and words only when there is something else to do."""
 
 
 def set_state(
@@ -46,12 +49,22 @@ def set_state(
 
 
 def steady(session: AgentSession, state: State, reason: str, message: str) -> str:
-    """Keep the message of a state that has not changed, where its words are not ours and the spec is the same."""
+    """Keep the message of a state that has not changed, where its words are not ours and the spec is the same.
+
+    Figures in it may be of before: how many nodes there are, or how much of a quota is used.
+    """
     ready = session.status.condition("Ready")
     if ready is None or reason not in _CHATTY or state not in (State.PROGRESSING, State.BLOCKED):
         return message
     same = ready.reason == reason and ready.observed_generation == session.metadata.generation
+    if same and reason in _COUNTING:
+        same = _words(ready.message) == _words(message)
     return ready.message if same else message
+
+
+def _words(message: str) -> str:
+    """Return a message without its figures."""
+    return re.sub(r"\d\w*", "", message)
 
 
 def running(seen: Observed, pod: PodFacts, now: datetime, config: OperatorConfig) -> AgentSessionStatus:

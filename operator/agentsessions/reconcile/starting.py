@@ -48,9 +48,8 @@ def time_to_next(session: AgentSession, config: OperatorConfig, now: datetime) -
     status = session.status
     if status.last_termination is None or status.last_termination.finished_at is None:
         return timedelta()
-    disruptions = status.restarts - status.failures
     uid = session.metadata.uid
-    pause = restart.pause(config.retry_backoff, uid, failures=status.failures, disruptions=disruptions)
+    pause = restart.pause(config.retry_backoff, uid, failures=status.failures, disruptions=status.disruptions)
     return min(status.last_termination.finished_at + pause - now, pause)  # a node's clock may be ahead of ours
 
 

@@ -15,6 +15,7 @@ from agentsessions.api.names import (
     LABEL_SESSION_UID,
     POLICY_SELECTOR,
     cleanup_name,
+    network_policy_name,
 )
 from agentsessions.kube.client import Kube
 from agentsessions.kube.errors import Conflict, Refused
@@ -41,9 +42,15 @@ def _is_old(body: Json, now: datetime) -> bool:
 
 
 async def _is_unused(policy: Json, kube: Kube) -> bool:
-    """Return whether no pod is under the policy, nor would be if a pool's hosts got former settings back."""
+    """Return whether a policy is ours, as its name proves, and no pod is under it.
+
+    Nor may one be if a pool's hosts got former settings back.
+    """
     meta = policy["metadata"]
-    selector = f"{LABEL_NETWORK_POLICY}={meta['labels'].get(LABEL_NETWORK_POLICY, '')}"
+    key = meta["labels"].get(LABEL_NETWORK_POLICY, "")
+    if meta["name"] != network_policy_name(key):
+        return False  # somebody has copied one of ours, labels and all
+    selector = f"{LABEL_NETWORK_POLICY}={key}"
     if await kube.list(PODS, meta["namespace"], metadata_only=True, labelSelector=selector):
         return False
     try:  # a revision bears the labels of its pods

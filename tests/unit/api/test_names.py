@@ -49,7 +49,7 @@ def test_names_are_what_they_were_yesterday() -> None:
     """A new release must find the children that the one before made."""
     uid = "0b6f2c1e-7d1a-4f65-9a57-3f1f0c1d2e3a"
     assert names.pod_name("nightly.report", uid, 2) == "nightly-report-199a6b7b-2"
-    assert names.network_policy_name([{"to": []}]) == "agentsessions-242d9bb5ea"
+    assert names.network_policy_name(names.digest([{"to": []}])) == "agentsessions-242d9bb5ea"
 
 
 @given(SESSION_NAMES, UIDS)

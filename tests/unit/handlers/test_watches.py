@@ -233,7 +233,8 @@ async def test_what_happens_around_pools_is_audited(watches: Watches) -> None:
     register(found, PoolWatches(Keys(), watches))  # type: ignore[arg-type]
     handlers = {handler.fn.__name__: handler for handler in found._watching._handlers}
     meta = {"namespace": "team-a", "name": "chat", "uid": "u", "labels": {LABEL_POOL: "chat"}}
-    logs = {"pool": watches.auditor.pools, "child": watches.auditor.stateful_sets}
+    audits = watches.auditor
+    logs = {"pool": audits.pools, "child": audits.stateful_sets, "host": audits.hosts}
     for name, log in logs.items():
         await call(handlers[name], {"metadata": meta})
         assert list(log.delivered_last) == ["u"]
@@ -247,10 +248,11 @@ def test_deletions_that_no_watch_brought_come_by_the_audit(watches: Watches) -> 
     watches.on_session("ADDED", make_session().json())
     added(watches)
     meta = {"namespace": "team-a", "name": "chat", "uid": "u", "labels": {LABEL_POOL: "chat"}}
-    for log in (watches.auditor.pools, watches.auditor.stateful_sets, watches.auditor.policies):
+    audits = watches.auditor
+    for log in (audits.pools, audits.stateful_sets, audits.hosts, audits.policies):
         log.delivered({"metadata": meta})
         log.compare(dict(log.delivered_last), {}, 0)
-    assert queue.added == [("team-a", "chat")] * 2
+    assert queue.added == [("team-a", "chat")] * 3
     assert added(watches) == [KEY]
     watches.auditor.templates.delivered({"metadata": {**meta, "name": "default"}})
     watches.auditor.templates.compare(dict(watches.auditor.templates.delivered_last), {}, 0)

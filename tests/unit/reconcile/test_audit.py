@@ -145,7 +145,7 @@ def test_the_audit_lists_what_is_watched_and_no_more(namespaces: list[str], pods
     world, auditor = audited(namespaces)
     finish(auditor.audit())
     assert len(auditor.pods.behind) == pods
-    assert len(world.requests) == 6 * max(1, len(namespaces))
+    assert len(world.requests) == 7 * max(1, len(namespaces))
     assert metrics.watch_lag.labels("pods")._value.get() == pods
 
 

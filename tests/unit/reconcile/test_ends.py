@@ -120,6 +120,22 @@ def test_retries_share_one_deadline() -> None:
     assert world.of(PODS) == []
 
 
+@pytest.mark.parametrize(("apart", "in_a_row", "waits"), [(60, 3, True), (600, 1, False)])
+def test_disruptions_lengthen_the_pause_only_when_they_follow_closely(apart: int, in_a_row: int, waits: bool) -> None:
+    world, operator = start_world(make_session().with_spec(limits={"activeDeadlineSeconds": 86400}))
+    for number in range(3):
+        world.now += timedelta(seconds=apart)
+        operator.settle()
+        world.set_pod(pod_of(world), kubelet.running())
+        operator.settle()
+        world.now += timedelta(seconds=apart)
+        world.set_pod(pod_of(world), kubelet.evicted(at=world.now))
+        operator.settle()
+        assert world.session().status.restarts == number + 1
+    assert (world.session().status.disruptions, world.session().status.failures) == (in_a_row, 0)
+    assert (ready(world)[1] == "BackOff") is waits
+
+
 def test_a_pod_that_was_lost_with_its_node_is_followed_by_another_attempt() -> None:
     world, operator = start_world()
     operator.settle()
@@ -140,6 +156,31 @@ def test_a_pod_that_was_lost_with_its_node_is_followed_by_another_attempt() -> N
     assert (last.reason, last.pod, world.session().status.restarts) == ("NodeLost", lost, 1)
     assert ready(world) in [("False", "Starting"), ("False", "BackOff")]
     assert world.session().status.failures == 0
+
+
+def test_a_lost_pod_that_may_still_write_to_a_volume_is_waited_for_and_said_to_be_lost() -> None:
+    world, operator = start_world(make_session().with_spec(workspace={"storage": "1Gi"}))
+    operator.settle()
+    world.set_pod(pod_of(world), kubelet.running())
+    operator.settle()
+    lost = pod_of(world)["metadata"]["name"]
+    world.delete_gracefully(PODS, world.objects[PODS, NAMESPACE, lost])
+    operator.settle()
+    assert ready(world) == ("True", "Running")
+    for _ in range(10):  # only by the looks that the operator itself wants
+        assert operator.requeue is not None
+        world.now += operator.requeue
+        operator.settle()
+        if ready(world) == ("False", "NodeLost"):
+            break
+    assert ready(world) == ("False", "NodeLost")
+    assert [pod["metadata"]["name"] for pod in world.pods()] == [lost]
+    assert operator.look() == 0, "it says so once"
+    world.set_pod(world.objects[PODS, NAMESPACE, lost], kubelet.node_lost())
+    operator.settle()
+    last = world.session().status.last_termination
+    assert last is not None
+    assert (last.reason, last.pod, world.session().status.restarts) == ("NodeLost", lost, 1)
 
 
 def test_the_end_of_a_pod_that_was_deleted_at_once_is_remembered() -> None:

@@ -536,12 +536,13 @@ def test_a_loss_is_told_while_the_next_pod_is_refused() -> None:
 def test_the_death_of_the_agents_process_is_told_by_its_host_and_written_once() -> None:
     on = awake()
     on.idle(60)
-    died = {"reason": "AgentCrashed", "message": "The agent's process died.", "time": on.world.now}
+    died = {"reason": "AgentCrashed", "message": "The agent's process died.", "time": on.world.now, "exit_code": 137}
     on.tell(fault=died)
     assert on.settle() == 2, "a status and an event"
     last = on.session().status.last_termination
     assert last is not None
     assert (last.reason, last.finished_at, last.in_place) == ("CLIFailed", on.world.now, True)
+    assert last.exit_code == 137
     assert on.says() == ("True", "Running")
     assert on.events() == ["CLIFailed"]
     on.idle(60)

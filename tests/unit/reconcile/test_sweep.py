@@ -4,7 +4,13 @@ from datetime import timedelta
 
 import pytest
 
-from agentsessions.api.names import LABEL_SESSION, LABEL_SESSION_UID, cleanup_name, network_policy_name
+from agentsessions.api.names import (
+    LABEL_NETWORK_POLICY,
+    LABEL_SESSION,
+    LABEL_SESSION_UID,
+    cleanup_name,
+    network_policy_name,
+)
 from agentsessions.kube.errors import Conflict, Refused
 from agentsessions.kube.paths import CONTROLLER_REVISIONS, NETWORK_POLICIES, SESSIONS
 from agentsessions.reconcile.sweep import QUIET, sweep
@@ -69,6 +75,15 @@ def test_policies_of_others_are_not_ours_to_remove() -> None:
     world.now += QUIET * 2
     finish(sweep(world, [], world.now))  # type: ignore[arg-type]
     assert policies(world) == [name]
+
+
+def test_a_copy_of_our_policy_is_not_ours_to_remove() -> None:
+    world = after_the_end()
+    (ours,) = world.of(NETWORK_POLICIES)
+    world.add(NETWORK_POLICIES, ours | {"metadata": ours["metadata"] | {"name": "ours-and-more"}})
+    world.now += QUIET * 2
+    finish(sweep(world, [], world.now))  # type: ignore[arg-type]
+    assert policies(world) == ["ours-and-more"]
 
 
 def test_a_policy_that_was_made_anew_meanwhile_is_not_removed() -> None:
@@ -148,7 +163,9 @@ def test_without_the_right_to_read_histories_policies_stay_and_the_rest_is_swept
     on = cleaning_up()
     let_go(on)
     unused = after_the_end().of(NETWORK_POLICIES)[0]
-    on.world.add(NETWORK_POLICIES, unused | {"metadata": unused["metadata"] | {"name": network_policy_name("unused")}})
+    labels = unused["metadata"]["labels"] | {LABEL_NETWORK_POLICY: "unused"}
+    meta = {"name": network_policy_name("unused"), "labels": labels}
+    on.world.add(NETWORK_POLICIES, unused | {"metadata": unused["metadata"] | meta})
     on.world.now += QUIET * 2
 
     def refuse(moment: str, request: Request) -> None:

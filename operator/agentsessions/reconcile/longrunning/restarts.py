@@ -5,7 +5,7 @@ told of it are compared by number, so that nothing is left out when nobody looke
 """
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from agentsessions.api.base import Json
 from agentsessions.api.conditions import Reason
@@ -15,11 +15,9 @@ from agentsessions.policies.crash import judge_end
 from agentsessions.policies.facts import Ended, PodFacts
 from agentsessions.policies.hosts import HostFacts
 from agentsessions.policies.outcome import Verdict, judge_host
+from agentsessions.policies.restart import CALM, is_calm
 from agentsessions.reconcile.longrunning.model import Around
 from agentsessions.reconcile.model import Notice
-
-CALM = timedelta(minutes=10)
-"""After so long without an end, the next one is the first again; the kubelet forgets crashes after as long."""
 
 _TOOLS = "A process that the agent had started was killed: more than the memory limit (`resources.memory`) was used."
 
@@ -52,7 +50,7 @@ def with_loss(
     """Return the status with the loss of a session's own pod written down, once; losses close together add up."""
     if tells_of(status.last_termination, host):
         return with_end(status, host, verdict, now, end=end)
-    tally = _tally(status, 1, counts=verdict.counts, calm=_is_calm(status, now))
+    tally = _tally(status, 1, counts=verdict.counts, calm=is_calm(status.last_termination, now))
     return with_end(status, host, verdict, now, end=end).model_copy(update=tally)
 
 
@@ -116,7 +114,7 @@ def _container(around: Around, host: Host, pod: HostFacts, now: datetime) -> tup
     }
     if around.pool is None:
         steady = end.started_at is not None and moment - end.started_at >= CALM
-        calm = steady or _is_calm(status, moment)
+        calm = steady or is_calm(status.last_termination, moment)
         update |= _tally(status, 1 if steady else new, counts=verdict.counts, calm=calm)
     return status.model_copy(update=update), Notice("Warning", verdict.reason, "Restart", verdict.message)
 
@@ -139,7 +137,7 @@ def _process(around: Around, host: Host, pod: HostFacts) -> tuple[AgentSessionSt
     uncounted = around.news is not None and around.news.oom_kills is None  # a host of many counts for none of them
     if reason == Reason.OOM_KILLED and uncounted:
         known = {"oom_kills": status.oom_kills + 1}
-    update = {"last_termination": last} | known
+    update = {"last_termination": last.model_copy(update={"exit_code": fault.exit_code})} | known
     return status.model_copy(update=update), Notice("Warning", reason, "Restart", fault.message)
 
 
@@ -181,12 +179,6 @@ def _is_told(last: Termination | None, pod_uid: str, moment: datetime) -> bool:
     """Return whether status tells of this moment in the life of the pod, or of a later one."""
     same = last is not None and last.pod_uid == pod_uid
     return same and last is not None and last.finished_at is not None and last.finished_at >= moment
-
-
-def _is_calm(status: AgentSessionStatus, moment: datetime) -> bool:
-    """Return whether the end before is so long ago that the one at this moment is the first again."""
-    last = status.last_termination
-    return last is None or last.finished_at is None or moment - last.finished_at >= CALM
 
 
 def _tally(status: AgentSessionStatus, times: int, *, counts: bool, calm: bool) -> Json:

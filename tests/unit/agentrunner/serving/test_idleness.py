@@ -40,9 +40,19 @@ def test_turns_streams_and_background_work_keep_it_awake(
     busy: bool, streams: int, background: int, tasks: int, idle: bool
 ) -> None:
     idleness = Idleness(Clock())
-    idleness.background, idleness.tasks = background, tasks
+    idleness.background, idleness.tasks = background, ("local_bash",) * tasks
     assert idleness.note(busy=busy, streams=streams) is not idle
     assert idleness.since == (NOW if idle else None)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "delegates"),
+    [((), False), (("local_bash",), False), (("local_bash", "local_agent"), True), (("local_workflow",), True)],
+)
+def test_who_works_for_the_agent_in_the_background_is_no_shell(kinds: tuple[str, ...], delegates: bool) -> None:
+    idleness = Idleness(Clock())
+    idleness.tasks = kinds
+    assert idleness.delegates is delegates
 
 
 def test_it_is_idle_since_the_last_of_it_ended() -> None:
