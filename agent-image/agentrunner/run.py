@@ -52,7 +52,7 @@ def run(own: Mapping[str, str], cwd: Path, log: EventLog, stop: StopFlag) -> int
             sessionId=session_id,
             attempt=inputs.attempt,
         )
-        state = State(where.state, session_id)
+        state = State(where.state, session_id, inputs.agent.max_turns)
         state.open()
         require_writable(environment)
         company = _company(own, inputs, where, log)

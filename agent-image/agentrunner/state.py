@@ -17,17 +17,18 @@ from pydantic import ValidationError
 from agentrunner.errors import InvalidInput
 from agentrunner.usage import total
 from agentsessions.api.status import Usage
-from agentsessions.api.termination import TerminationReport
+from agentsessions.api.termination import ReportReason, TerminationReport
 
 FOLDER = "agentsessions"
 
 
 class State:
-    """The runner's files of one session."""
+    """The runner's files of one session; `max_turns` is its bound of now."""
 
-    def __init__(self, directory: Path, session_id: str) -> None:
+    def __init__(self, directory: Path, session_id: str, max_turns: int | None = None) -> None:
         self._folder = directory / FOLDER
         self._session_id = session_id
+        self._max_turns = max_turns
 
     def open(self) -> None:
         """Make the folder and claim it for this session; raise InvalidInput if another session owns it."""
@@ -49,19 +50,26 @@ class State:
             )
 
     def finished(self) -> TerminationReport | None:
-        """Return the report of this session's finished turn, if one was kept."""
+        """Return the report of this session's finished turn, if one was kept and still holds."""
         stored = self._load("result.json")
         if stored is None or stored.get("sessionId") != self._session_id:
             return None
         try:
-            return TerminationReport.model_validate(stored["report"])
+            report = TerminationReport.model_validate(stored["report"])
         except (KeyError, ValidationError):
             return None
+        return None if self._has_more_turns(report, stored.get("maxTurns")) else report
+
+    def _has_more_turns(self, report: TerminationReport, before: object) -> bool:
+        """Return whether a turn that ended for want of model turns has more of them by now."""
+        if report.reason != ReportReason.MAX_TURNS_EXCEEDED or not isinstance(before, int):
+            return False
+        return self._max_turns is not None and self._max_turns > before
 
     def keep_finished(self, attempt: int, report: TerminationReport) -> None:
         """Keep the whole report of a finished turn; when this returns it is on disk."""
         document = {"version": 1, "sessionId": self._session_id, "attempt": attempt, "report": report.to_json()}
-        self._save("result.json", document, sync=True)
+        self._save("result.json", document | {"maxTurns": self._max_turns}, sync=True)
 
     def keep_usage(self, attempt: int, usage: Usage) -> Usage:
         """Keep what this attempt has used so far, and return the sum over all attempts on this volume."""

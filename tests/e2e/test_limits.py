@@ -56,6 +56,33 @@ def test_a_tool_that_eats_memory_is_reported_while_the_agent_lives(lab: Lab) -> 
 
 
 @pytest.mark.requirement("H50")
+@pytest.mark.parametrize(
+    ("second", "bound", "more", "reason"),
+    [
+        (bash("true"), {"agent": {"maxTurns": 2}}, {"agent": {"maxTurns": 20}}, "MaxTurnsExceeded"),
+        (
+            gated(),
+            {"limits": {"activeDeadlineSeconds": 40}},
+            {"limits": {"activeDeadlineSeconds": 900}},
+            "DeadlineExceeded",
+        ),
+    ],
+    ids=["turns", "deadline"],
+)
+def test_a_task_that_has_a_volume_goes_on_where_it_ended_when_it_gets_more(
+    lab: Lab, second: Json, bound: Json, more: Json, reason: str
+) -> None:
+    steps = (bash("echo once >> log"), second, bash("cat log"), {"text": TOOL_RESULT})
+    over = lab.run(steps=steps, workspace={"storage": "64Mi"}, **bound)
+    assert condition(over, "Ready")["reason"] == reason
+    lab.api.patch(SESSIONS, lab.namespace, "task", {"spec": more})
+    lab.until("task", lambda one: "completionTime" not in one["status"], "its next attempt")
+    found = lab.succeeded()
+    assert found["status"]["restarts"] == 1
+    assert found["status"]["result"]["text"].split() == ["once"]
+
+
+@pytest.mark.requirement("H50")
 def test_the_deadline_ends_a_session(lab: Lab) -> None:
     """A session never times out by itself; the wall clock is the operator's."""
     found = lab.run(steps=(gated(), say("never")), limits={"activeDeadlineSeconds": 12})

@@ -278,6 +278,7 @@ def _pools() -> None:
     """Have pools be reconciled whose hosts come, serve, are replaced, cannot start, or may not be made."""
     for states in ((serving(), serving()), (serving(), not_ready()), (serving(), kubelet.creating("CrashLoopBackOff"))):
         _reconcile(in_pool(), states)
+    _reconcile(in_pool(), (kubelet.crash_loop(3), kubelet.crash_loop(3)))
     for state in ON_THE_WAY:
         _reconcile(in_pool(), (serving(), state))
     for warning in WARNINGS:

@@ -14,7 +14,7 @@ from agentsessions.policies import deadline, startup
 from agentsessions.policies.facts import PodFacts
 from agentsessions.policies.nodeloss import is_lost
 from agentsessions.policies.resolve import describe
-from agentsessions.reconcile import ending, starting
+from agentsessions.reconcile import ending, raising, starting
 from agentsessions.reconcile.model import DeletePod, Observed, Plan
 from agentsessions.reconcile.rows import running, set_state
 
@@ -25,7 +25,7 @@ def make_plan(seen: Observed, now: datetime, config: OperatorConfig) -> Plan:
     if session.metadata.deletion_timestamp is not None:
         return Plan(session.status)
     if session.status.completion_time is not None:
-        return ending.tidy(seen, now)
+        return raising.reopened(seen, now) if raising.is_raised(session) else ending.tidy(seen, now)
     plan = _present_attempt(seen, now, config)
     return _without_lost(seen, plan.then(*_leftovers(seen)), now)
 

@@ -36,6 +36,26 @@ def test_a_finished_turn_is_kept_whole(state: State, tmp_path: Path) -> None:
     assert State(tmp_path, ID).finished() == _finished()
 
 
+@pytest.mark.parametrize(
+    ("reason", "bounds", "holds"),
+    [
+        ("MaxTurnsExceeded", (5, 6), False),
+        ("MaxTurnsExceeded", (5, 5), True),
+        ("MaxTurnsExceeded", (5, 4), True),
+        ("MaxTurnsExceeded", (5, None), True),
+        ("MaxTurnsExceeded", (None, 6), True),
+        ("Completed", (5, 6), True),
+    ],
+)
+def test_a_turn_that_ran_out_of_model_turns_is_over_until_it_has_more(
+    tmp_path: Path, reason: str, bounds: tuple[int | None, int | None], holds: bool
+) -> None:
+    before = State(tmp_path, ID, bounds[0])
+    before.open()
+    before.keep_finished(0, final(ID, Verdict(Outcome.FAILED, reason), None, Usage(turns=5), 0))
+    assert (State(tmp_path, ID, bounds[1]).finished() is not None) is holds
+
+
 def test_a_volume_belongs_to_one_session(state: State, tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=ID):
         State(tmp_path, OTHER).open()

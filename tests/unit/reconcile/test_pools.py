@@ -62,6 +62,14 @@ def says(plan: PoolPlan) -> str:
 
 TROUBLE = Diagnosis(State.BLOCKED, Reason.IMAGE_PULL_FAILED, "no such image")
 SLOW = Diagnosis(State.PROGRESSING, Reason.UNSCHEDULABLE, "no node has room")
+LOOPS = Diagnosis(State.PROGRESSING, Reason.AGENT_FAILED, "it ends again and again")
+
+
+def looping(times: int, *others: HostFacts, **fields: Any) -> PoolSeen:
+    """Return a pool whose first host has ended so often, and waits to be started again."""
+    return seen(replace(host(ready=False), ends=times), *others, trouble=LOOPS, **fields)
+
+
 ROWS = [
     pytest.param(seen(host()), ("True", "Available"), "Current", id="all-there"),
     pytest.param(seen(replicas=0), ("True", "Available"), "Current", id="none-wanted"),
@@ -73,6 +81,9 @@ ROWS = [
     pytest.param(seen(host(current=False)), ("False", "RollingOut"), "InProgress", id="of-older-settings"),
     pytest.param(seen(host(ready=False), trouble=TROUBLE), ("False", "ImagePullFailed"), "Failed", id="blocked"),
     pytest.param(seen(host(ready=False), trouble=SLOW), ("False", "Unschedulable"), "InProgress", id="waits"),
+    pytest.param(looping(2), ("False", "AgentFailed"), "InProgress", id="ends-again"),
+    pytest.param(looping(3), ("False", "AgentFailed"), "Failed", id="ends-again-and-again"),
+    pytest.param(looping(3, host(1), replicas=2), ("False", "AgentFailed"), "InProgress", id="one-of-two-does"),
     pytest.param(seen(host(), trouble=TROUBLE), ("True", "Available"), "Current", id="trouble-that-is-over"),
     pytest.param(seen(hostMemory="1Mi"), ("False", "InvalidSpec"), "Failed", id="holds-no-session"),
     pytest.param(seen(template_problem="gone"), ("False", "TemplateNotFound"), "Failed", id="no-template"),

@@ -15,7 +15,7 @@ from agentsessions.policies.hosts import HostFacts
 from agentsessions.reconcile.model import Notice
 from agentsessions.reconcile.pools.model import PoolSeen
 
-_ENDS = 3
+ENDS = 3
 """So often may the container of a new host end before that is no accident."""
 _CALM = timedelta(seconds=30)
 """So long serves a host whose container has ended before, until it counts as one that serves."""
@@ -178,7 +178,7 @@ def _unserved_since(seen: PoolSeen, host: HostFacts, now: datetime) -> datetime 
 def _loops(seen: PoolSeen, host: HostFacts, now: datetime) -> bool:
     """Return whether a host's container ends again and again: last a short while ago, and before it was there long."""
     last = host.last_end
-    if host.ends < _ENDS or last is None or last.started_at is None or last.finished_at is None:
+    if host.ends < ENDS or last is None or last.started_at is None or last.finished_at is None:
         return False
     return max(last.finished_at - last.started_at, now - last.finished_at) < _deadline(seen)
 

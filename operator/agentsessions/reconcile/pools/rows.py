@@ -6,8 +6,9 @@ from datetime import datetime
 from agentsessions.api.conditions import ConditionType, Reason, State, condition_for
 from agentsessions.api.pool import AgentPoolStatus
 from agentsessions.api.status import Condition, ConditionStatus
+from agentsessions.policies.startup import Diagnosis
 from agentsessions.reconcile.pools.model import PoolSeen
-from agentsessions.reconcile.pools.rollout import failure
+from agentsessions.reconcile.pools.rollout import ENDS, failure
 
 Row = tuple[ConditionType, ConditionStatus, str, str]
 """Type, status, reason and message of a condition."""
@@ -55,7 +56,7 @@ def _standing(seen: PoolSeen, status: AgentPoolStatus) -> tuple[State, str, str]
     """Return state, reason and message by the hosts."""
     wanted, ready = status.desired_replicas, status.ready_replicas
     if seen.trouble is not None and ready < wanted:
-        return seen.trouble.state, seen.trouble.reason, seen.trouble.message
+        return _of_trouble(seen, seen.trouble, ready), seen.trouble.reason, seen.trouble.message
     if status.rollout is not None and _is_held(status) and ready < wanted:
         return State.BLOCKED, *failure(status.rollout, status.template_hash or "")
     rolls = not _is_held(status) and not _is_paused(seen, status)
@@ -69,6 +70,12 @@ def _standing(seen: PoolSeen, status: AgentPoolStatus) -> tuple[State, str, str]
     if ready < wanted or status.replicas > wanted:
         return State.PROGRESSING, Reason.ROLLING_OUT, f"{ready} of {wanted} hosts are ready."
     return State.RUNNING, Reason.AVAILABLE, f"{ready} hosts take sessions."
+
+
+def _of_trouble(seen: PoolSeen, trouble: Diagnosis, ready: int) -> State:
+    """Return how a pool stands one of whose hosts does not start; a crash loop of all of them, only a person ends."""
+    loops = trouble.reason == Reason.AGENT_FAILED and any(host.ends >= ENDS for host in seen.hosts)
+    return State.BLOCKED if loops and ready == 0 else trouble.state
 
 
 def _is_held(status: AgentPoolStatus) -> bool:
