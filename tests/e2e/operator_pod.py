@@ -111,11 +111,17 @@ class Operator:
     @contextmanager
     def dawn(self) -> Iterator[None]:
         """Start the API server anew in the block."""
+        with self.disowned():
+            yield
+            time.sleep(_DAWN_SECONDS)
+        self.excused = self._forbidden()
+
+    @contextmanager
+    def disowned(self) -> Iterator[None]:
+        """Take its rights away in the block, as removing its release does before it has ended."""
         began = _now()
         yield
-        time.sleep(_DAWN_SECONDS)
         self.dawns.append((began, _now()))
-        self.excused = self._forbidden()
 
     def wait_ready(self) -> None:
         """Wait until there are as many operators as there should be, and each is ready."""
