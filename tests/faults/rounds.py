@@ -24,6 +24,8 @@ TOGETHER, LONG = 3, 8
 it is in where no fault ends its host."""
 TOLD_SECONDS = 60
 """Within which status says how a session's host has ended, once it goes on."""
+AHEAD_SECONDS = 0.8
+"""How much earlier a blow may be struck than its moment begins, where this leaves little to hit: it has a way to go."""
 MOST_WRITES = 40
 """What operator and gateways may write about one session in a round: its pods, its Secrets, its status, its events."""
 
@@ -89,6 +91,9 @@ class Rounds:
         await asyncio.sleep(wait)
         story, problems, over = act.story, list[str](), asyncio.Event()
         own, cut = asyncio.create_task(self._strike_own(act, over)), len(story.cut)
+        if self._is_brief(act):  # so that it is at its end, or not yet, when the blow falls
+            await asyncio.sleep(self.chance.uniform(0, AHEAD_SECONDS))
+        began = time.monotonic()
         try:
             await act.moment.during(story)
         except Exception as error:
@@ -98,8 +103,8 @@ class Rounds:
         if len(story.cut) > cut and not self.strike.cuts:
             problems.append("a turn was cut")
         struck = max(await own, await shared)
-        # What came after the end has hit something, but not this.
-        hit = 0 < struck <= ended and (self.strike.own is not None or self._concerns(story))
+        # What came before or after has hit something, but not this.
+        hit = began <= struck <= ended and (self.strike.own is not None or self._concerns(story))
         seconds = ended - struck if hit else 0.0
         if seconds > self.strike.seconds:
             problems.append(f"it took {seconds:.0f} s, and {self.strike.seconds:.0f} s were stated")
@@ -114,6 +119,10 @@ class Rounds:
         except WaitFailed as error:
             return [_told(error)]
         return []
+
+    def _is_brief(self, act: Act) -> bool:
+        """Return whether what there is to strike at is gone as soon as the moment has begun."""
+        return act.moment.sleeps and self.strike.brief
 
     def _concerns(self, story: Story) -> bool:
         """Return whether a shared fault hit what the session stands on: its node, or what all of them use."""
@@ -130,12 +139,12 @@ class Rounds:
             if over.is_set():
                 return 0.0
             await asyncio.sleep(0.2)
-        if not (act.moment.sleeps and self.strike.brief):  # the way into the pod takes long enough
+        if not self._is_brief(act):  # the way into the pod takes longer than what is there to be hit
             await asyncio.sleep(self.chance.uniform(0, min(act.moment.lasts, 3)))
         while not over.is_set():
             at = time.monotonic()
-            if await asyncio.to_thread(self.strike.own, self.arena, act.story):
-                return at
+            if struck := await asyncio.to_thread(self.strike.own, self.arena, act.story):
+                return at if struck is True else struck - time.time() + time.monotonic()
             await asyncio.sleep(0.2)
         return 0.0
 

@@ -40,13 +40,14 @@ class Strike:
     `local`: only where nodes are processes of this machine. `node`: it hits who is on that node. `cuts`: it may cut a
     turn; where it may not, each turn has to come to its end. `reach`: whether there is something of a session's own to
     strike at. `seconds`: the longest time until a session has done what it was at. `volume`: sessions have one.
+    `own` says whether it struck, or when, by the pod's clock in seconds.
     `brief`: what it strikes at is gone within a fraction of a second once its session is put away.
     `reasons`: by one of them `lastTermination` tells anew afterwards how the session's host ended, where it is known.
     """
 
     name: str
     slug: str
-    own: Callable[[Arena, Story], bool] | None = None
+    own: Callable[[Arena, Story], bool | float] | None = None
     shared: Callable[[Arena], None] | None = None
     around: Callable[[Arena], AbstractContextManager[None]] | None = None
     local: bool = False
@@ -83,18 +84,23 @@ def _host_killed(arena: Arena, story: Story) -> bool:
     return _in_pod(story, "pkill -9 -f '[a]gentrunner serve'")
 
 
-def _cli_killed(arena: Arena, story: Story) -> bool:
-    return _in_pod(story, "pkill -9 -f '[_]bundled/claude'")
+def _cli_killed(arena: Arena, story: Story) -> float:
+    told = _said_in_pod(story, "date +%s.%N; pkill -9 -f '[_]bundled/claude'")
+    return float(told) if told else 0.0
 
 
 def _in_pod(story: Story, command: str) -> bool:
+    return _said_in_pod(story, command) is not None
+
+
+def _said_in_pod(story: Story, command: str) -> str | None:
+    """Return what a command in the session's pod said, None if there is no such pod or the command failed."""
     if not story.runs():
-        return False
+        return None
     try:
-        story.stage.lab.execute(story.pod(), "sh", "-c", command)
+        return story.stage.lab.execute(story.pod(), "sh", "-c", command)
     except CommandFailed:
-        return False
-    return True
+        return None
 
 
 def _disk_filled(arena: Arena, story: Story) -> bool:

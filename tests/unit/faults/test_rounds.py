@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
@@ -58,6 +59,12 @@ async def test_a_fault_that_finds_something_has_hit() -> None:
     cell = await through(own(True), during(0.3))
     assert (cell.hit, cell.problems) == (True, [])
     assert cell.seconds > 0
+
+
+@pytest.mark.parametrize(("since", "hit"), [(-10.0, False), (0.0, True), (10.0, False)])
+async def test_a_fault_that_tells_when_it_struck_has_hit_what_went_on_then(since: float, hit: bool) -> None:
+    strike = Strike("a", "a", own=lambda arena, story: time.time() + since, reach=lambda story: True)
+    assert (await through(strike, during(0.3))).hit is hit
 
 
 async def test_a_fault_tries_again_until_it_finds_something() -> None:
