@@ -58,7 +58,9 @@ class State:
             report = TerminationReport.model_validate(stored["report"])
         except (KeyError, ValidationError):
             return None
-        return None if self._has_more_turns(report, stored.get("maxTurns")) else report
+        # Earlier runners did not say how many there were, but how many they used.
+        before = stored.get("maxTurns") or (report.usage.turns if report.usage else None)
+        return None if self._has_more_turns(report, before) else report
 
     def _has_more_turns(self, report: TerminationReport, before: object) -> bool:
         """Return whether a turn that ended for want of model turns has more of them by now."""

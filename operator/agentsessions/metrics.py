@@ -264,10 +264,9 @@ def attempt_failed(reason: str) -> None:
     attempts_failed.labels(known(reason)).inc()
 
 
-def session_finished(namespace: str, outcome: str, seconds: float, usage: Usage, dollars: float) -> None:
-    """Count a session that finished, once."""
+def session_finished(outcome: str, seconds: float) -> None:
+    """Count a session that finished, each time that it does."""
     duration_seconds.labels(outcome).observe(seconds)
-    spent(namespace, usage, dollars)
 
 
 def spent(namespace: str, usage: Usage, dollars: float) -> None:

@@ -219,17 +219,16 @@ class Host:
 
 
 class Talk:
-    """One session as its client sees it; `scope`: as which the gateway lets it in."""
+    """One session as its client sees it."""
 
-    def __init__(self, host: Host, session_id: str, scope: Scope = Scope.SESSION) -> None:
+    def __init__(self, host: Host, session_id: str) -> None:
         self.host = host
         self.session_id = session_id
-        self.scope = scope
 
     @property
     def token(self) -> str:
         """A token for this session."""
-        return self.host.plane.token(self.scope, self.session_id, ns="team", name="chat")
+        return self.host.plane.token(Scope.SESSION, self.session_id)
 
     @asynccontextmanager
     async def open(self, verb: str, tail: str = "", **options: Any) -> AsyncIterator[aiohttp.ClientResponse]:

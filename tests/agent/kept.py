@@ -13,7 +13,7 @@ from agent.model import Model
 class Kept:
     """A host whose sessions are kept in a store, which outlives its pods."""
 
-    def __init__(self, folder: Path, model: Model, **document: object) -> None:
+    def __init__(self, folder: Path, model: Model) -> None:
         self.store = folder / "store"
         secrets = folder / "secrets"
         for place in (self.store, secrets, folder / "host"):
@@ -26,8 +26,8 @@ class Kept:
             "custom": {"entryPoint": "agent.filestore:factory"},
         }
         self.model = model
-        self.settings, self.document = settings, document
-        self.host = Host(folder / "host", model.url, store=settings, **document)
+        self.settings = settings
+        self.host = Host(folder / "host", model.url, store=settings)
 
     def fault(self, name: str, value: str = "") -> Path:
         """Have the store fail; unlink what this returns to mend it."""
@@ -58,7 +58,7 @@ class Kept:
         """A second pod beside the first, with a disk of its own at the same place."""
         folder = self.store.parent / "other"
         folder.mkdir()
-        host = Host(folder, self.model.url, seen_as=self.host.folder, store=self.settings, **self.document)
+        host = Host(folder, self.model.url, seen_as=self.host.folder, store=self.settings)
         try:
             await host.start()
             yield host

@@ -42,6 +42,7 @@ async def test_a_shell_in_the_background_keeps_no_old_process(host: Host, model:
     assert "local_bash" in str([event.data for event in seen]), "it is not in the background"
     await talk.until(phase="Idle", restarts=1)
     await talk.say(script({"text": "still"}))
+    assert "idleSince" in await talk.state(), "the shell has ended with its process"
     assert "avocet" in str(model.bodies[-1]["messages"][0])
 
 

@@ -1,12 +1,8 @@
 """This pod's claim on its session in the store: made before anything is read, looked at while nothing is written."""
 
-from secrets import randbelow
-
 from claude_agent_sdk import SessionListSubkeysKey
 
 from agentrunner.stores.base import Store, StoreError, StoreFenced
-
-_SPREAD = 1000
 
 
 class Claim:
@@ -26,21 +22,6 @@ class Claim:
             raise StoreFenced(self._epoch)  # by whoever knows less than there was; what is claimed stays claimed
         self._epoch, self._made = epoch, False
         await self.require()
-
-    async def make_next(self) -> int:
-        """Claim under a number later than any before, where no control plane numbers; return it. Raises StoreError.
-
-        Of two who do so at one moment, the one with the later number has it; that they draw the same is one in so many.
-        """
-        epoch = 0
-        while not self._epoch:
-            try:
-                await self._store.claim(self._session, epoch)
-                self._epoch, held = epoch, 0
-            except StoreFenced as later:
-                held = later.epoch
-            epoch = held + 1 + randbelow(_SPREAD)
-        return self._epoch
 
     async def require(self) -> None:
         """Make the claim unless it is made. Raises StoreError."""

@@ -67,18 +67,6 @@ class Keeper:
             "archive": self.archive,
         }
 
-    async def numbered(self, wanted: Activation) -> Activation:
-        """Return the activation of a session that only hosts know of, with a claim on it if there is a store.
-
-        Raises Problem.
-        """
-        if self._mirror is None:
-            return wanted
-        try:
-            return wanted.model_copy(update={"epoch": await self._mirror.claim.make_next()})
-        except StoreError as error:
-            raise unusable(error) from None
-
     async def find(self, wanted: Activation) -> Found:
         """Find the conversation and the workspace of a session that is new to this host. Raises Problem."""
         try:

@@ -25,7 +25,8 @@ class Answering(Attending):
 
     def keep_bounds(self) -> None:
         """See that what the CLI does without a message ends at the session's bounds, as what it is asked for does."""
-        if self.turns.busy or not self._cli.is_alive or (self._bounding is not None and not self._bounding.done()):
+        goes_on = self._cli.is_alive or self._idleness.background
+        if self.turns.busy or not goes_on or (self._bounding is not None and not self._bounding.done()):
             return
         if self._unasked.is_overdue(self.settings.limits.turn_deadline_seconds):
             self._bounding = asyncio.create_task(self._cut_unasked(), name=f"bounds {self.who.session_id}")
@@ -153,7 +154,7 @@ class Answering(Attending):
         metrics.recycled.labels(reason).inc()
         self._around.log.emit("processRecycled", sessionId=self.who.session_id, reason=reason)
         # What has lost its parent weighs too, and would have every next process replaced.
-        await self._release(Phase.SUSPENDED, wholly=reason == "memory")
+        await self._release(Phase.SUSPENDED, wholly=reason == "memory" or self.limit is not None)
         if not self.turns.queued:
             await self.start()
 

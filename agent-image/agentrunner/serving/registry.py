@@ -178,8 +178,6 @@ class Registry:
         """Find the session's conversation and begin with it. Raises Problem."""
         keeper = self._keeper(str(wanted.session_id))
         try:
-            if origin is Origin.IMPLICIT:
-                wanted = await keeper.numbered(wanted)
             found = await keeper.find(wanted)
         except BaseException:
             await keeper.close()

@@ -102,8 +102,8 @@ class Activation(ApiModel):
 
     `usage` and `transcript` are what is known of it so far; a host that finds no transcript where there was one
     answers by `on_missing_transcript`. `epoch` grows whenever another pod is given the session: by it the session store
-    knows whose writes count. None: there is no store, or the session has no resource, and its hosts number it
-    themselves. `on_delete` says whether what is stored of it outlives its resource.
+    knows whose writes count. None: there is no store, or the session has no resource. `on_delete` says whether what is
+    stored of it outlives its resource.
     """
 
     version: Literal[1]

@@ -10,7 +10,7 @@ from agentsessions.api.conditions import Reason, State
 from agentsessions.api.config import OperatorConfig
 from agentsessions.api.names import STATUS_FIELD_MANAGER
 from agentsessions.api.session import AgentSession
-from agentsessions.api.status import AgentSessionStatus, Termination, Usage
+from agentsessions.api.status import AgentSessionStatus, Termination
 from agentsessions.kube.client import Kube
 from agentsessions.kube.paths import SESSIONS
 from agentsessions.policies.spending import cost, since
@@ -162,16 +162,15 @@ def count(session: AgentSession, status: AgentSessionStatus, now: datetime) -> N
     and count leaves that one difference out.
     """
     before, age = session.status, (now - session.metadata.creation_timestamp).total_seconds()
-    if status.is_true("Active") and before.start_time is None and session.spec.pattern != "Hybrid":
+    first = before.start_time is None and before.usage is None  # not of one that was over, and goes on
+    if status.is_true("Active") and first and session.spec.pattern != "Hybrid":
         metrics.start_seconds.observe(age)
     if status.last_termination and _is_another(status.last_termination, before.last_termination):
         metrics.attempt_failed(status.last_termination.reason)
-    if session.lasts:
-        metrics.spent(session.metadata.namespace, since(before.usage, status.usage), _dollars_since(before, status))
+    metrics.spent(session.metadata.namespace, since(before.usage, status.usage), _dollars_since(before, status))
     if status.completion_time and before.completion_time is None:
         outcome = "succeeded" if status.is_true("Succeeded") else "failed"
-        dollars = float(cost(status.usage))
-        metrics.session_finished(session.metadata.namespace, outcome, age, status.usage or Usage(), dollars)
+        metrics.session_finished(outcome, age)
 
 
 def _is_another(end: Termination, before: Termination | None) -> bool:

@@ -25,7 +25,7 @@ def make_plan(seen: Observed, now: datetime, config: OperatorConfig) -> Plan:
     if session.metadata.deletion_timestamp is not None:
         return Plan(session.status)
     if session.status.completion_time is not None:
-        return raising.reopened(seen, now) if raising.is_raised(session) else ending.tidy(seen, now)
+        return raising.reopened(seen, now) if raising.may_go_on(seen) else ending.tidy(seen, now)
     plan = _present_attempt(seen, now, config)
     return _without_lost(seen, plan.then(*_leftovers(seen)), now)
 

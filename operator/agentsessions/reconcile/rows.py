@@ -62,9 +62,9 @@ def steady(session: AgentSession, state: State, reason: str, message: str) -> st
     return ready.message if same else message
 
 
-def _words(message: str) -> str:
-    """Return a message without its figures."""
-    return re.sub(r"\d\w*", "", message)
+def _words(message: str) -> list[str]:
+    """Return the words of a message without its figures, and in no order: the scheduler sorts by figures."""
+    return sorted(re.findall(r"[^\W\d][^\s,;.]*", re.sub(r"\d\w*", "", message)))
 
 
 def running(seen: Observed, pod: PodFacts, now: datetime, config: OperatorConfig) -> AgentSessionStatus:

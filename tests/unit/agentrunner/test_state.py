@@ -43,7 +43,6 @@ def test_a_finished_turn_is_kept_whole(state: State, tmp_path: Path) -> None:
         ("MaxTurnsExceeded", (5, 5), True),
         ("MaxTurnsExceeded", (5, 4), True),
         ("MaxTurnsExceeded", (5, None), True),
-        ("MaxTurnsExceeded", (None, 6), True),
         ("Completed", (5, 6), True),
     ],
 )
@@ -54,6 +53,14 @@ def test_a_turn_that_ran_out_of_model_turns_is_over_until_it_has_more(
     before.open()
     before.keep_finished(0, final(ID, Verdict(Outcome.FAILED, reason), None, Usage(turns=5), 0))
     assert (State(tmp_path, ID, bounds[1]).finished() is not None) is holds
+
+
+@pytest.mark.parametrize(("now", "holds"), [(5, True), (6, False)])
+def test_of_an_earlier_runners_result_the_turns_that_were_used_count(tmp_path: Path, now: int, holds: bool) -> None:
+    before = State(tmp_path, ID)
+    before.open()
+    before.keep_finished(0, final(ID, Verdict(Outcome.FAILED, "MaxTurnsExceeded"), None, Usage(turns=5), 0))
+    assert (State(tmp_path, ID, now).finished() is not None) is holds
 
 
 def test_a_volume_belongs_to_one_session(state: State, tmp_path: Path) -> None:

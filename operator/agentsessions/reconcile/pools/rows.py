@@ -6,9 +6,8 @@ from datetime import datetime
 from agentsessions.api.conditions import ConditionType, Reason, State, condition_for
 from agentsessions.api.pool import AgentPoolStatus
 from agentsessions.api.status import Condition, ConditionStatus
-from agentsessions.policies.startup import Diagnosis
 from agentsessions.reconcile.pools.model import PoolSeen
-from agentsessions.reconcile.pools.rollout import ENDS, failure
+from agentsessions.reconcile.pools.rollout import failure, loops, serves
 
 Row = tuple[ConditionType, ConditionStatus, str, str]
 """Type, status, reason and message of a condition."""
@@ -28,7 +27,7 @@ def conditions(
     problem: tuple[Reason, str] | None = None,
 ) -> list[Condition]:
     """Return the pool's conditions: `problem` if there is one, else by what its hosts are up to."""
-    state, reason, text = (State.BLOCKED, *problem) if problem else _standing(seen, status)
+    state, reason, text = (State.BLOCKED, *problem) if problem else _standing(seen, status, now)
     rows: list[Row] = [(kind, value, reason, text) for kind, value in _ROWS[state].items()]
     if problem is None:
         rows += _of_the_rollout(seen, status, state)
@@ -52,11 +51,15 @@ def _of_the_rollout(seen: PoolSeen, status: AgentPoolStatus, state: State) -> li
     return []
 
 
-def _standing(seen: PoolSeen, status: AgentPoolStatus) -> tuple[State, str, str]:
+def _standing(seen: PoolSeen, status: AgentPoolStatus, now: datetime) -> tuple[State, str, str]:
     """Return state, reason and message by the hosts."""
     wanted, ready = status.desired_replicas, status.ready_replicas
+    if seen.hosts and all(loops(seen, one, now) and not serves(one, now) for one in seen.hosts):
+        # Also in the moments in which one of them runs: only a person ends that.
+        text = f"Hosts end again and again, and none serves: see the log of '{seen.hosts[0].name}'."
+        return State.BLOCKED, Reason.AGENT_FAILED, text
     if seen.trouble is not None and ready < wanted:
-        return _of_trouble(seen, seen.trouble, ready), seen.trouble.reason, seen.trouble.message
+        return seen.trouble.state, seen.trouble.reason, seen.trouble.message
     if status.rollout is not None and _is_held(status) and ready < wanted:
         return State.BLOCKED, *failure(status.rollout, status.template_hash or "")
     rolls = not _is_held(status) and not _is_paused(seen, status)
@@ -70,12 +73,6 @@ def _standing(seen: PoolSeen, status: AgentPoolStatus) -> tuple[State, str, str]
     if ready < wanted or status.replicas > wanted:
         return State.PROGRESSING, Reason.ROLLING_OUT, f"{ready} of {wanted} hosts are ready."
     return State.RUNNING, Reason.AVAILABLE, f"{ready} hosts take sessions."
-
-
-def _of_trouble(seen: PoolSeen, trouble: Diagnosis, ready: int) -> State:
-    """Return how a pool stands one of whose hosts does not start; a crash loop of all of them, only a person ends."""
-    loops = trouble.reason == Reason.AGENT_FAILED and any(host.ends >= ENDS for host in seen.hosts)
-    return State.BLOCKED if loops and ready == 0 else trouble.state
 
 
 def _is_held(status: AgentPoolStatus) -> bool:
