@@ -91,7 +91,7 @@ attempts_failed = Counter(
 )
 tokens = Counter(
     "agentsessions_tokens_total",
-    "Tokens of sessions: of Ephemeral ones when they finish, of others whenever their status is written.",
+    "Tokens of sessions, counted when their status tells of them: of Ephemeral ones at the end of each attempt.",
     ["namespace", "kind"],
     registry=REGISTRY,
 )

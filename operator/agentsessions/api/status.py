@@ -193,7 +193,11 @@ class AgentSessionStatus(ApiModel):
     )
     archive: Archive | None = Field(None, description="The workspace's archive, as of the last sleep.")
     result: Result | None = Field(None, description="What the agent answered.")
-    start_time: datetime | None = Field(None, description="When a node first took a pod of the session.")
+    start_time: datetime | None = Field(
+        None,
+        description="When a node first took a pod of the session; of one whose bound was raised after its end, the "
+        "first since then.",
+    )
     completion_time: datetime | None = Field(None, description="When the session finished, well or not.")
     restarts: int = Field(
         0,
