@@ -44,30 +44,34 @@ def node_cut_off(arena: Arena) -> None:
     arena.open()
 
 
-def watches_frozen(arena: Arena) -> None:
+def watches_frozen(arena: Arena) -> float:
     """Watches say nothing any more, and stay open, until the round is over."""
     for process in _clients(arena):
         arena.undo.enter_context(wires.frozen(process))
+    return time.monotonic()
 
 
-def calls_failing(arena: Arena) -> None:
+def calls_failing(arena: Arena) -> float:
     """A tenth of the calls to the API are answered with 429 or 500, until the round is over."""
     for process in _clients(arena):
         arena.undo.enter_context(errors.between(process))
+    return time.monotonic()
 
 
-def leader_frozen(arena: Arena) -> None:
+def leader_frozen(arena: Arena) -> float:
     """The operator that leads is frozen until the other one does, and then goes on in the belief that it leads."""
     pod = leader(arena.api)
     name = pod["metadata"]["name"]
     assert kill_process(arena.provider, pod, sign=signal.SIGSTOP)
+    struck = time.monotonic()
     try:
         wait_for(arena.api, LEASES, NAMESPACE, RELEASE, lambda one: holder(one) not in ("", name), "another leader")
     finally:
         kill_process(arena.provider, pod, sign=signal.SIGCONT)
+    return struck
 
 
-def clock_stepped(arena: Arena) -> None:
+def clock_stepped(arena: Arena) -> float:
     """The clock of the operator that leads is set by five minutes: forward, and back when it is its turn again.
 
     In a thorough run those of the gateways as well.
@@ -79,8 +83,10 @@ def clock_stepped(arena: Arena) -> None:
         lambda samples: clocks.is_ahead(samples, off),
         f"the operator's clock, ahead by {off} s",
     )
+    struck = time.monotonic()
     for other in clocks.directories(arena.api) if THOROUGH else []:
         clocks.step(other, "directory")
+    return struck
 
 
 def _clients(arena: Arena) -> list[int]:

@@ -165,8 +165,7 @@ class Rounds:
         if self.strike.volume:  # a pod waits for its volume first, and then comes to where nothing can be written
             await asyncio.sleep(FULL_SECONDS / 2)
             self._doomed |= await asyncio.to_thread(self.arena.on_doomed)
-        await striking
-        return at
+        return await striking or at
 
     async def _look(self, acts: Sequence[Act], cells: Sequence[Cell]) -> None:
         """Go on with all sessions, write down what is wrong with them, and end those that are in no further round."""

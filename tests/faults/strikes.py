@@ -40,7 +40,8 @@ class Strike:
     `local`: only where nodes are processes of this machine. `node`: it hits who is on that node. `cuts`: it may cut a
     turn; where it may not, each turn has to come to its end. `reach`: whether there is something of a session's own to
     strike at. `seconds`: the longest time until a session has done what it was at. `volume`: sessions have one.
-    `own` says whether it struck, or when, by the pod's clock in seconds.
+    `own` says whether it struck, or when, by the pod's clock in seconds. `shared` says when it did (monotonic), if that
+    was not at once.
     `brief`: what it strikes at is gone within a fraction of a second once its session is put away.
     `reasons`: by one of them `lastTermination` tells anew afterwards how the session's host ended, where it is known.
     """
@@ -48,7 +49,7 @@ class Strike:
     name: str
     slug: str
     own: Callable[[Arena, Story], bool | float] | None = None
-    shared: Callable[[Arena], None] | None = None
+    shared: Callable[[Arena], float | None] | None = None
     around: Callable[[Arena], AbstractContextManager[None]] | None = None
     local: bool = False
     node: bool = False

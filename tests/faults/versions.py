@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -79,7 +80,7 @@ def _remove(arena: Arena) -> None:
         wait_for(arena.api, PODS, NAMESPACE, name, lambda pod: pod is None, "the end of the older operator")
 
 
-def lead_passed_on(arena: Arena) -> None:
+def lead_passed_on(arena: Arena) -> float:
     """The version that leads is taken away until the other one leads, as a rollout does, or its rollback."""
     for name in (RELEASE, _NAME):
         wait_for(arena.api, DEPLOYMENTS, NAMESPACE, name, is_rolled_out, "both operators")
@@ -88,9 +89,11 @@ def lead_passed_on(arena: Arena) -> None:
     arena.lab.operator.keep_evidence()
     try:
         _scale(arena, before, 0)
+        struck = time.monotonic()
         wait_for(arena.api, LEASES, NAMESPACE, RELEASE, lambda one: _is_older(arena, holder(one)) is after, "a lead")
     finally:
         _scale(arena, before, 1)
+    return struck
 
 
 def _is_older(arena: Arena, name: str) -> bool | None:
