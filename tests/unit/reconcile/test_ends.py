@@ -242,3 +242,28 @@ def test_times_in_status_have_whole_seconds_as_elsewhere_in_kubernetes() -> None
     world.now += timedelta(microseconds=123_456)
     operator.settle()
     assert {c.last_transition_time for c in world.session().status.conditions} == {NOW}
+
+
+@pytest.mark.requirement("K04")
+def test_new_words_of_the_scheduler_are_passed_on_and_its_figures_are_not() -> None:
+    world, operator = start_world()
+    operator.settle()
+
+    def said(message: str) -> str:
+        world.set_pod(pod_of(world), kubelet.unschedulable(message))
+        operator.settle()
+        ready = world.session().status.condition("Ready")
+        assert ready is not None
+        return ready.message
+
+    first = said(
+        "0/3 nodes are available: 1 Insufficient cpu, 2 Insufficient memory. preemption: 0/3 nodes are available."
+    )
+    assert "1 Insufficient cpu, 2 Insufficient memory" in first
+    assert (
+        said("0/4 nodes are available: 1 Insufficient memory, 3 Insufficient cpu. preemption: 0/4 nodes are available.")
+        == first
+    )
+    assert "untolerated taint" in said(
+        "0/4 nodes are available: 1 Insufficient cpu, 3 node(s) had untolerated taint {a: b}."
+    )
