@@ -54,7 +54,7 @@ def test_the_watches_are_audited(operator: Operator) -> None:
     samples = operator.metrics()
     assert time.time() - _value(samples, "agentsessions_watch_last_audit_timestamp_seconds") < 120
     behind = [s for s in samples if s.name == "agentsessions_watch_objects_behind"]
-    watched = {"agentsessions", "pods", "agenttemplates", "agentpools", "statefulsets", "networkpolicies"}
+    watched = {"agentsessions", "pods", "agenttemplates", "agentpools", "statefulsets", "hosts", "networkpolicies"}
     assert {s.labels["resource"] for s in behind} == watched
 
     def late() -> float:
