@@ -6,10 +6,10 @@ import pytest
 
 from agentsessions.kube.paths import EVENTS, PODS, SECRETS, SESSIONS
 from unit import kubelet
-from unit.make import NAMESPACE, NOW, make_session
-from unit.operator_at_work import start_world
+from unit.make import NAMESPACE, NOW, SessionMaker, make_session
+from unit.operator_at_work import Operator, start_world
 from unit.situations import DONE, message, pod_of, ready
-from unit.world import Request
+from unit.world import Request, World
 
 
 def test_a_session_that_is_being_deleted_is_left_to_the_garbage_collector() -> None:
@@ -136,14 +136,20 @@ def test_disruptions_lengthen_the_pause_only_when_they_follow_closely(apart: int
     assert (ready(world)[1] == "BackOff") is waits
 
 
-def test_a_pod_that_was_lost_with_its_node_is_followed_by_another_attempt() -> None:
-    world, operator = start_world()
+def deleted_at_work(maker: SessionMaker) -> tuple[World, Operator, str]:
+    """Return the world in which the pod of a session at work is deleted, nobody saying that it ended; and its name."""
+    world, operator = start_world(maker)
     operator.settle()
     world.set_pod(pod_of(world), kubelet.running())
     operator.settle()
-    lost = pod_of(world)["metadata"]["name"]
-    world.delete_gracefully(PODS, world.objects[PODS, NAMESPACE, lost])
+    name = str(pod_of(world)["metadata"]["name"])
+    world.delete_gracefully(PODS, world.objects[PODS, NAMESPACE, name])
     operator.settle()
+    return world, operator, name
+
+
+def test_a_pod_that_was_lost_with_its_node_is_followed_by_another_attempt() -> None:
+    world, operator, lost = deleted_at_work(make_session())
     assert operator.requeue is not None
     world.now += timedelta(seconds=29)
     operator.settle()
@@ -159,13 +165,7 @@ def test_a_pod_that_was_lost_with_its_node_is_followed_by_another_attempt() -> N
 
 
 def test_a_lost_pod_that_may_still_write_to_a_volume_is_waited_for_and_said_to_be_lost() -> None:
-    world, operator = start_world(make_session().with_spec(workspace={"storage": "1Gi"}))
-    operator.settle()
-    world.set_pod(pod_of(world), kubelet.running())
-    operator.settle()
-    lost = pod_of(world)["metadata"]["name"]
-    world.delete_gracefully(PODS, world.objects[PODS, NAMESPACE, lost])
-    operator.settle()
+    world, operator, lost = deleted_at_work(make_session().with_storage("1Gi"))
     assert ready(world) == ("True", "Running")
     for _ in range(10):  # only by the looks that the operator itself wants
         assert operator.requeue is not None

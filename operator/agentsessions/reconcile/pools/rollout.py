@@ -109,7 +109,7 @@ def _failure(seen: PoolSeen, target: str, before: PoolRolloutStatus, now: dateti
         return False, ""
     late = min(_late(seen, target, before, now), key=lambda one: one[0])[1]
     seconds, how, why = seen.pool.spec.rolling.progress_deadline_seconds, "was not", "."
-    if loops(seen, late, now):
+    if _loops(seen, late, now):
         how, why = "did not stay", f": its container ended {late.ends} times."
     if seen.trouble is not None:
         why = f": {seen.trouble.message}"
@@ -151,9 +151,9 @@ def _late_again(
     There are none while a host serves with the same settings and was restarted by nothing: then it is the others' node,
     or what one tenant does.
     """
-    if any(serves(one, now) and not one.ends for one in hosts):
+    if any(_serves(one, now) and not one.ends for one in hosts):
         return []
-    looping = [one for one in hosts if loops(seen, one, now) and not serves(one, now)]
+    looping = [one for one in hosts if never_serves(seen, one, now)]
     since = [(max(through, one.created or through), one) for one in looping]
     return [(start, one) for start, one in since if _ends_often(one, start, now)]
 
@@ -170,12 +170,17 @@ def _ends_often(host: HostFacts, start: datetime, now: datetime) -> bool:
 
 def _unserved_since(seen: PoolSeen, host: HostFacts, now: datetime) -> datetime | None:
     """Return since when a host should serve that does not; moments in which a crash loop is ready are nothing."""
-    if loops(seen, host, now):
-        return None if serves(host, now) else host.created
+    if _loops(seen, host, now):
+        return None if _serves(host, now) else host.created
     return None if host.ready else host.unready_since
 
 
-def loops(seen: PoolSeen, host: HostFacts, now: datetime) -> bool:
+def never_serves(seen: PoolSeen, host: HostFacts, now: datetime) -> bool:
+    """Return whether a host ends again and again, and is ready for moments at most in between."""
+    return _loops(seen, host, now) and not _serves(host, now)
+
+
+def _loops(seen: PoolSeen, host: HostFacts, now: datetime) -> bool:
     """Return whether a host's container ends again and again: last a short while ago, and before it was there long."""
     last = host.last_end
     if host.ends < _ENDS or last is None or last.started_at is None or last.finished_at is None:
@@ -188,7 +193,7 @@ def _deadline(seen: PoolSeen) -> timedelta:
     return timedelta(seconds=seen.pool.spec.rolling.progress_deadline_seconds)
 
 
-def serves(host: HostFacts, now: datetime) -> bool:
+def _serves(host: HostFacts, now: datetime) -> bool:
     """Return whether a host is ready, and not for a moment only if its container has ended before."""
     settled = not host.ends or host.unready_since is None or now - host.unready_since >= _CALM
     return host.ready and settled
@@ -233,5 +238,5 @@ def _served_with(seen: PoolSeen, target: str, now: datetime) -> str:
 
 def _is_through(hosts: Iterable[HostFacts], target: str, count: int, now: datetime) -> bool:
     """Return whether all hosts that there should be serve with these settings."""
-    done = [one for one in hosts if serves(one, now) and not one.deleting and one.template_hash == target]
+    done = [one for one in hosts if _serves(one, now) and not one.deleting and one.template_hash == target]
     return 0 < count <= len(done)

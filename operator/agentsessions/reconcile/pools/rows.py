@@ -7,7 +7,7 @@ from agentsessions.api.conditions import ConditionType, Reason, State, condition
 from agentsessions.api.pool import AgentPoolStatus
 from agentsessions.api.status import Condition, ConditionStatus
 from agentsessions.reconcile.pools.model import PoolSeen
-from agentsessions.reconcile.pools.rollout import failure, loops, serves
+from agentsessions.reconcile.pools.rollout import failure, never_serves
 
 Row = tuple[ConditionType, ConditionStatus, str, str]
 """Type, status, reason and message of a condition."""
@@ -54,7 +54,7 @@ def _of_the_rollout(seen: PoolSeen, status: AgentPoolStatus, state: State) -> li
 def _standing(seen: PoolSeen, status: AgentPoolStatus, now: datetime) -> tuple[State, str, str]:
     """Return state, reason and message by the hosts."""
     wanted, ready = status.desired_replicas, status.ready_replicas
-    if seen.hosts and all(loops(seen, one, now) and not serves(one, now) for one in seen.hosts):
+    if seen.hosts and all(never_serves(seen, one, now) for one in seen.hosts):
         # Also in the moments in which one of them runs: only a person ends that.
         text = f"Hosts end again and again, and none serves: see the log of '{seen.hosts[0].name}'."
         return State.BLOCKED, Reason.AGENT_FAILED, text
