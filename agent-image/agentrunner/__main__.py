@@ -5,6 +5,7 @@ import os
 import sys
 from pathlib import Path
 
+from agentrunner.serving.disk import holds_sessions
 from agentrunner.stopping import StopFlag
 from agentrunner.stores import console
 
@@ -20,7 +21,7 @@ def main() -> None:
     chosen = options.command
     if chosen == "store":
         sys.exit(console.run(options))
-    stop = StopFlag()
+    stop = StopFlag(at_once=chosen == "serve" and not holds_sessions(os.environ))
     # Only now: the SDK takes a second to load; neither `--help` nor a signal should wait for it.
     from agentrunner.events import EventLog
 

@@ -137,11 +137,7 @@ class Running:
 
     async def handles_sigterm(self) -> None:
         """Wait until the runner has a handler for SIGTERM, long before it can say anything."""
-        mask = 1 << (signal.SIGTERM - 1)
-        while True:
-            if _caught_signals(self._process.pid) & mask:
-                return
-            await asyncio.sleep(0.01)
+        await handles_sigterm(self._process.pid)
 
     def cli(self) -> int:
         """Return the process id of the agent's CLI."""
@@ -164,6 +160,12 @@ class Running:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         await self._process.communicate()
+
+
+async def handles_sigterm(pid: int) -> None:
+    """Wait until a process has a handler for SIGTERM."""
+    while not _caught_signals(pid) & 1 << (signal.SIGTERM - 1):  # noqa: ASYNC110 - another process is waited for
+        await asyncio.sleep(0.01)
 
 
 def _caught_signals(pid: int) -> int:

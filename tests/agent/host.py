@@ -115,6 +115,14 @@ class Host:
 
     async def start(self) -> None:
         """Start a process on the volume and wait until it answers."""
+        process = await self.begin()
+        async with asyncio.timeout(PATIENCE):
+            while not await self._is_up():
+                assert process.returncode is None, f"the host ended with {process.returncode}: {self.log}"
+                await asyncio.sleep(0.05)
+
+    async def begin(self) -> Process:
+        """Start a process on the volume, which loads what it needs first."""
         (self.folder / "session" / "host.json").write_text(json.dumps(self.document))
         self.http = self.http or aiohttp.ClientSession(f"http://127.0.0.1:{self.port}")
         self.process = await asyncio.create_subprocess_exec(
@@ -126,10 +134,7 @@ class Host:
             start_new_session=True,
         )
         self._reader = asyncio.create_task(self._read(self.process))
-        async with asyncio.timeout(PATIENCE):
-            while not await self._is_up():
-                assert self.process.returncode is None, f"the host ended with {self.process.returncode}: {self.log}"
-                await asyncio.sleep(0.05)
+        return self.process
 
     def _command(self) -> list[str]:
         """Return the command line; the volume of another host is out of sight of one that is seen in its place."""

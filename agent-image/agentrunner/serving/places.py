@@ -4,6 +4,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from agentrunner.serving.disk import sessions_root
 from agentrunner.serving.settings import HostSettings
 
 _SHORT = 8
@@ -32,7 +33,7 @@ class SessionPlaces:
 
 def session_places(host: HostSettings, session_id: str) -> SessionPlaces:
     """Return where a session has its files on this host."""
-    own = sessions_root(host) / session_id
+    own = sessions_root(host.state) / session_id
     return SessionPlaces(
         own=own,
         config=own / "claude",
@@ -40,8 +41,3 @@ def session_places(host: HostSettings, session_id: str) -> SessionPlaces:
         tmp=host.tmp / session_id[:_SHORT],  # short: sockets are made in it, and their paths are limited
         home=host.home / session_id,
     )
-
-
-def sessions_root(host: HostSettings) -> Path:
-    """Return the folder of all sessions' files."""
-    return host.state / "sessions"

@@ -16,9 +16,10 @@ from agentrunner.keeping.found import Found
 from agentrunner.keeping.keeper import Keeper
 from agentrunner.serving.bill import has_spoken
 from agentrunner.serving.conversation import Conversation
+from agentrunner.serving.disk import sessions_root
 from agentrunner.serving.endings import MOVED
 from agentrunner.serving.files import load, save
-from agentrunner.serving.places import SessionPlaces, session_places, sessions_root
+from agentrunner.serving.places import SessionPlaces, session_places
 from agentrunner.serving.problems import Problem, draining, not_found, not_here
 from agentrunner.serving.processes import end_all
 from agentrunner.serving.settings import HostSettings
@@ -142,7 +143,7 @@ class Registry:
 
     async def reopen(self) -> None:
         """Take up the sessions that an earlier process of this host left on disk; their CLIs start when asked."""
-        root = sessions_root(self._host)
+        root = sessions_root(self._host.state)
         paths = sorted(root.glob(f"*/{_FILE}")) if root.exists() else []
         results = await asyncio.gather(*(self._reopen_one(path) for path in paths), return_exceptions=True)
         for path, result in zip(paths, results, strict=True):

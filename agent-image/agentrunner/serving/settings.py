@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from agentrunner.errors import InvalidInput
+from agentrunner.serving.disk import state_dir
 from agentsessions.api.host import PORT, HostDocument
 
 HOST_FILE = "host.json"
@@ -35,7 +36,7 @@ def host_settings(own: Mapping[str, str], workspace: Path) -> HostSettings:
     return HostSettings(
         pod_uid=_required(own, "AGENTSESSIONS_POD_UID"),
         public_keys=_required(own, "AGENTSESSIONS_PUBLIC_KEYS"),
-        state=Path(own.get("AGENTSESSIONS_STATE_DIR", "/state")),
+        state=state_dir(own),
         workspace=workspace,
         tmp=Path(own.get("TMPDIR", "/tmp")),
         home=Path(own.get("HOME", "/home/agent")),
