@@ -1,10 +1,17 @@
 """Deleting a session takes everything with it, whatever state it is in, and leaves nothing running."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from e2e.api import PODS, SESSIONS
 from e2e.lab import Lab, gated
 from e2e.manifests import say
+from e2e.waiting import eventually
+
+_CROWD = 8
+"""Pods that are deleted as they start, each a little later than the one before."""
 
 
 @pytest.mark.requirement("K01", "K02")
@@ -73,6 +80,29 @@ def test_a_pod_that_somebody_deletes_is_replaced(lab: Lab) -> None:
     found = lab.succeeded()
     assert found["status"]["sessionId"] == found["metadata"]["uid"]
     assert [life.attempt for life in lab.witness.of(found["metadata"]["uid"])] == [0, 1]
+
+
+@pytest.mark.requirement("K02")
+def test_a_pod_that_is_deleted_as_it_starts_hears_of_it(lab: Lab) -> None:
+    """Its kubelet starts a container to stop it in the same moment, when nothing in it can hear of that yet."""
+    with ThreadPoolExecutor(_CROWD) as crowd:
+        pods = list(crowd.map(lambda number: _deleted_as_it_starts(lab, number), range(_CROWD)))
+    for pod in pods:
+        lab.gone(PODS, pod, 90)
+
+
+def _deleted_as_it_starts(lab: Lab, number: int) -> str:
+    """Start a session that has a long grace, and delete its pod on its node; return its name."""
+    found = lab.start(f"task-{number}", steps=(gated(), say("never")), terminationGracePeriodSeconds=300)
+
+    def bound() -> str | None:
+        return next((pod["metadata"]["name"] for pod in lab.pods(found) if pod["spec"].get("nodeName")), None)
+
+    pod = eventually(bound, bool, "a pod on a node")
+    time.sleep(0.3 * number)
+    assert pod is not None
+    lab.api.delete(PODS, lab.namespace, pod)
+    return pod
 
 
 def _runs(session: dict[str, object]) -> bool:

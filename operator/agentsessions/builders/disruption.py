@@ -23,6 +23,8 @@ _MORE_THAN_THERE_ARE = 1_000_000_000
 nothing. A whole number of pods that must be there does: with more than there can be, none may be evicted."""
 
 
+_HEARD_SECONDS = 1
+
 HELD: Literal["Held"] = "Held"
 """The mark of a pod that must not be evicted at the moment, whatever its session's intent is."""
 Mark = Disruption | Literal["Held"]
@@ -38,6 +40,17 @@ def disruption_annotations(mark: Mark) -> dict[str, str]:
     if mark in ("Never", HELD):
         return {ANNOTATION_SAFE_TO_EVICT: "false", ANNOTATION_DO_NOT_DISRUPT: "true"}
     return {ANNOTATION_SAFE_TO_EVICT: "true"}
+
+
+def heard(grace: int | None) -> Json:
+    """Return what delays a container's signal to stop until its first process can hear it.
+
+    A kubelet that starts the container of a pod which is deleted meanwhile stops it in the same moment. A signal that a
+    first process has no handler for yet is lost, and the pod would run on for all of its grace (seconds).
+    """
+    if grace is not None and grace <= _HEARD_SECONDS:
+        return {}
+    return {"lifecycle": {"preStop": {"sleep": {"seconds": _HEARD_SECONDS}}}}
 
 
 def budget_of(namespace: str, mark: Mark) -> Json | None:

@@ -8,6 +8,7 @@ from agentsessions.api.config import OperatorConfig
 from agentsessions.api.host import PORT, HostDocument
 from agentsessions.api.names import CONTAINER
 from agentsessions.builders.contract import SESSION_DIR, STATE_DIR
+from agentsessions.builders.disruption import heard
 from agentsessions.builders.environment import cli_variables, grace_seconds, pod_variables, template_variables
 from agentsessions.builders.pod import container_isolation
 from agentsessions.builders.resources import resource_requirements
@@ -42,10 +43,12 @@ def host_container(settings: Settings, config: OperatorConfig, *, memory: str | 
         "env": _environment(settings, config, grace),
         "resources": resources,
         "volumeMounts": [*mounts(settings), *storage_mounts(settings)],
-        "startupProbe": _probe("/ready", failures=60, seconds=1),
+        # Where many start at a time, on a node that came back or is left, each takes a minute.
+        "startupProbe": _probe("/ready", failures=180, seconds=1),
         "readinessProbe": _probe("/ready", failures=1, seconds=5),
         "livenessProbe": _probe("/health", failures=6, seconds=10),
         "securityContext": container_isolation(),
+        **heard(grace),
     }
 
 

@@ -15,7 +15,7 @@ from agentsessions.api.names import (
 )
 from agentsessions.api.session import AgentSession
 from agentsessions.builders.contract import USER_ID
-from agentsessions.builders.disruption import disruption_annotations, disruption_labels
+from agentsessions.builders.disruption import disruption_annotations, disruption_labels, heard
 from agentsessions.builders.environment import environment
 from agentsessions.builders.meta import child_metadata
 from agentsessions.builders.resources import resource_requirements
@@ -66,6 +66,7 @@ def _container(settings: Settings, variables: list[Json], gateway: Gateway) -> J
         "volumeMounts": mounts(settings),
         "terminationMessagePolicy": "File",
         "securityContext": container_isolation(),
+        **heard(settings.fields.termination_grace_period_seconds),
     }
 
 

@@ -95,6 +95,17 @@ def test_no_grace_at_all_is_a_choice() -> None:
     assert env["AGENTSESSIONS_GRACE_SECONDS"] == str(pod["spec"]["terminationGracePeriodSeconds"]) == "0"
 
 
+@pytest.mark.parametrize(
+    ("grace", "lifecycle"),
+    [(0, None), (1, None), (2, {"preStop": {"sleep": {"seconds": 1}}}), (30, {"preStop": {"sleep": {"seconds": 1}}})],
+)
+def test_a_signal_to_stop_waits_until_it_can_be_heard_but_not_beyond_the_grace(
+    grace: int, lifecycle: dict[str, object] | None
+) -> None:
+    pod = build(session=make_nap(terminationGracePeriodSeconds=grace).build())
+    assert container(pod).get("lifecycle") == lifecycle
+
+
 def test_every_mount_has_a_volume_and_every_volume_a_mount() -> None:
     archive = {"s3": {"bucket": "files"}, "secretRef": {"name": "keys"}}
     for workspace in ({}, {"storage": "1Gi"}, {"archive": archive}):

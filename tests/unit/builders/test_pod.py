@@ -125,6 +125,7 @@ def test_the_whole_pod_of_the_smallest_session() -> None:
                         "runAsNonRoot": True,
                         "capabilities": {"drop": ["ALL"]},
                     },
+                    "lifecycle": {"preStop": {"sleep": {"seconds": 1}}},
                 }
             ],
             "volumes": [

@@ -111,6 +111,8 @@ def test_probes_ask_whether_it_takes_sessions_and_whether_it_lives() -> None:
     assert {made[f"{name}Probe"]["httpGet"]["port"] for name in asked} == {port["name"]}
     patience = made["livenessProbe"]["failureThreshold"] * made["livenessProbe"]["periodSeconds"]
     assert patience >= 60, "a busy host is not a dead one"
+    starting = made["startupProbe"]["failureThreshold"] * made["startupProbe"]["periodSeconds"]
+    assert starting >= 180, "one of many that start at a time is not a hung one"
     assert made["readinessProbe"]["failureThreshold"] == 1, "a host that drains takes no session from then on"
 
 
