@@ -21,7 +21,9 @@ def main() -> None:
     chosen = options.command
     if chosen == "store":
         sys.exit(console.run(options))
-    stop = StopFlag(at_once=chosen == "serve" and not holds_sessions(os.environ))
+    stop = StopFlag()
+    if chosen == "serve" and not holds_sessions(os.environ):
+        stop.leave_at_once()
     # Only now: the SDK takes a second to load; neither `--help` nor a signal should wait for it.
     from agentrunner.events import EventLog
 

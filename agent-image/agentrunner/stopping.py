@@ -12,16 +12,19 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopFlag:
-    """Set by the first signal to stop; the event loop takes the signals over once it runs.
+    """Set by the first signal to stop; the event loop takes the signals over once it runs."""
 
-    `at_once`: there is nothing to report or to put away yet, and the first signal ends the process, with code 0.
-    """
-
-    def __init__(self, *, at_once: bool = False) -> None:
+    def __init__(self) -> None:
         self.is_set = False
-        self._at_once = at_once
+        self._at_once = False
         for number in SIGNALS:
             signal.signal(number, self._note)
+
+    def leave_at_once(self) -> None:
+        """Let a signal end the process, with code 0: there is nothing to report or to put away yet."""
+        self._at_once = True
+        if self.is_set:
+            os._exit(0)
 
     def _note(self, _: int, __: FrameType | None) -> None:
         if self._at_once:

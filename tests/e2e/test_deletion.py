@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from e2e.api import PODS, SESSIONS
+from e2e.api import PODS, SESSIONS, Json
 from e2e.lab import Lab, gated
 from e2e.manifests import say
 from e2e.waiting import eventually
@@ -88,20 +88,21 @@ def test_a_pod_that_is_deleted_as_it_starts_hears_of_it(lab: Lab) -> None:
     with ThreadPoolExecutor(_CROWD) as crowd:
         pods = list(crowd.map(lambda number: _deleted_as_it_starts(lab, number), range(_CROWD)))
     for pod in pods:
-        lab.gone(PODS, pod, 90)
+        lab.gone_pod(pod)
 
 
-def _deleted_as_it_starts(lab: Lab, number: int) -> str:
-    """Start a session that has a long grace, and delete its pod on its node; return its name."""
-    found = lab.start(f"task-{number}", steps=(gated(), say("never")), terminationGracePeriodSeconds=300)
+def _deleted_as_it_starts(lab: Lab, number: int) -> Json:
+    """Start a session whose agent ends as soon as it hears a signal, and delete its pod on its node; return the pod."""
+    steps = (gated(), say("never"))
+    found = lab.start(f"task-{number}", steps=steps, disruption="Safe", terminationGracePeriodSeconds=300)
 
-    def bound() -> str | None:
-        return next((pod["metadata"]["name"] for pod in lab.pods(found) if pod["spec"].get("nodeName")), None)
+    def bound() -> Json | None:
+        return next((pod for pod in lab.pods(found) if pod["spec"].get("nodeName")), None)
 
     pod = eventually(bound, bool, "a pod on a node")
     time.sleep(0.3 * number)
     assert pod is not None
-    lab.api.delete(PODS, lab.namespace, pod)
+    lab.api.delete(PODS, lab.namespace, pod["metadata"]["name"])
     return pod
 
 

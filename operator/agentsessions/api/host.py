@@ -17,6 +17,8 @@ from agentsessions.api.status import Archive, Transcript, Usage
 from agentsessions.api.storage import CustomStore, S3Bucket, StoreType
 
 PORT = 8000
+START_SECONDS = 120
+"""How long a host may take to start before its node ends it: where many start at a time, each takes a minute."""
 TOKEN_HEADER = "X-Agentsessions-Token"
 ISSUER = "agentsessions.dev"
 ALGORITHM = "EdDSA"

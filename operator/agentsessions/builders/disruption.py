@@ -23,8 +23,6 @@ _MORE_THAN_THERE_ARE = 1_000_000_000
 nothing. A whole number of pods that must be there does: with more than there can be, none may be evicted."""
 
 
-_HEARD_SECONDS = 1
-
 HELD: Literal["Held"] = "Held"
 """The mark of a pod that must not be evicted at the moment, whatever its session's intent is."""
 Mark = Disruption | Literal["Held"]
@@ -42,15 +40,19 @@ def disruption_annotations(mark: Mark) -> dict[str, str]:
     return {ANNOTATION_SAFE_TO_EVICT: "true"}
 
 
-def heard(grace: int | None) -> Json:
-    """Return what delays a container's signal to stop until its first process can hear it.
+def deaf_seconds(grace: int) -> int:
+    """Return for how many seconds of its grace a container is not told yet that it is to stop.
 
     A kubelet that starts the container of a pod which is deleted meanwhile stops it in the same moment. A signal that a
-    first process has no handler for yet is lost, and the pod would run on for all of its grace (seconds).
+    first process has no handler for yet is lost, and the pod would run on for all of its grace.
     """
-    if grace is not None and grace <= _HEARD_SECONDS:
-        return {}
-    return {"lifecycle": {"preStop": {"sleep": {"seconds": _HEARD_SECONDS}}}}
+    return 1 if grace > 1 else 0
+
+
+def told_late(grace: int) -> Json:
+    """Return the part of a container with that grace (seconds) by which it is."""
+    seconds = deaf_seconds(grace)
+    return {"lifecycle": {"preStop": {"sleep": {"seconds": seconds}}}} if seconds else {}
 
 
 def budget_of(namespace: str, mark: Mark) -> Json | None:

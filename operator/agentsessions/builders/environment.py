@@ -14,6 +14,7 @@ from agentsessions.builders.contract import (
     STATE_DIR,
     TMP_DIR,
 )
+from agentsessions.builders.disruption import deaf_seconds
 from agentsessions.policies.facts import DEFAULT_GRACE_SECONDS
 from agentsessions.policies.resolve import Settings
 
@@ -34,10 +35,16 @@ def environment(
     return [*template_variables(fixed, settings, fixed.keys() | {var["name"] for var in own}), *own]
 
 
+def own_grace(settings: Settings) -> int:
+    """Return the grace (seconds) of a session's own pod; 0 is a choice."""
+    grace = settings.fields.termination_grace_period_seconds
+    return DEFAULT_GRACE_SECONDS if grace is None else grace
+
+
 def grace_seconds(settings: Settings, grace: int) -> str:
     """Return how long the container is told that it has between SIGTERM and SIGKILL."""
     # What is safe to evict is not worth the wait for its turn.
-    return "0" if settings.disruption == "Safe" else str(grace)
+    return "0" if settings.disruption == "Safe" else str(grace - deaf_seconds(grace))
 
 
 def pod_variables() -> list[Json]:
@@ -74,12 +81,11 @@ def cli_variables(settings: Settings) -> dict[str, str]:
 
 def _contract(session: AgentSession, settings: Settings) -> dict[str, str]:
     """Return the variables that every image may rely on."""
-    grace = settings.fields.termination_grace_period_seconds
     return {
         "AGENTSESSIONS_SESSION_ID": session.metadata.uid,
         "AGENTSESSIONS_SESSION_DIR": SESSION_DIR,
         "AGENTSESSIONS_STATE_DIR": STATE_DIR,
-        "AGENTSESSIONS_GRACE_SECONDS": grace_seconds(settings, DEFAULT_GRACE_SECONDS if grace is None else grace),
+        "AGENTSESSIONS_GRACE_SECONDS": grace_seconds(settings, own_grace(settings)),
         **cli_variables(settings),
     }
 

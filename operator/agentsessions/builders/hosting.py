@@ -5,10 +5,10 @@ import json
 
 from agentsessions.api.base import Json
 from agentsessions.api.config import OperatorConfig
-from agentsessions.api.host import PORT, HostDocument
+from agentsessions.api.host import PORT, START_SECONDS, HostDocument
 from agentsessions.api.names import CONTAINER
 from agentsessions.builders.contract import SESSION_DIR, STATE_DIR
-from agentsessions.builders.disruption import heard
+from agentsessions.builders.disruption import told_late
 from agentsessions.builders.environment import cli_variables, grace_seconds, pod_variables, template_variables
 from agentsessions.builders.pod import container_isolation
 from agentsessions.builders.resources import resource_requirements
@@ -43,12 +43,12 @@ def host_container(settings: Settings, config: OperatorConfig, *, memory: str | 
         "env": _environment(settings, config, grace),
         "resources": resources,
         "volumeMounts": [*mounts(settings), *storage_mounts(settings)],
-        # Where many start at a time, on a node that came back or is left, each takes a minute.
-        "startupProbe": _probe("/ready", failures=180, seconds=1),
+        # One that does not start has no turn that could end.
+        "startupProbe": _probe("/ready", failures=START_SECONDS, seconds=1) | {"terminationGracePeriodSeconds": 30},
         "readinessProbe": _probe("/ready", failures=1, seconds=5),
         "livenessProbe": _probe("/health", failures=6, seconds=10),
         "securityContext": container_isolation(),
-        **heard(grace),
+        **told_late(grace),
     }
 
 

@@ -15,6 +15,7 @@ from agentsessions.api.names import (
 )
 from agentsessions.api.session import AgentSession
 from agentsessions.builders.disruption import disruption_annotations, disruption_labels
+from agentsessions.builders.environment import own_grace
 from agentsessions.builders.hosting import host_container, host_files, host_volumes
 from agentsessions.builders.meta import child_metadata
 from agentsessions.builders.pod import isolation, placement
@@ -69,8 +70,7 @@ def own_host_pod(
     metadata["labels"] |= disruption_labels(settings.disruption)
     metadata["annotations"] = {ANNOTATION_TEMPLATE_HASH: settings.hash, ANNOTATION_IMAGE: settings.fields.image or ""}
     metadata["annotations"] |= disruption_annotations(settings.disruption)
-    grace = settings.fields.termination_grace_period_seconds
-    grace = 30 if grace is None else grace  # 0 is a choice
+    grace = own_grace(settings)
     volumes = host_volumes(settings, secret)
     if settings.storage is not None:
         volumes.append({"name": "data", "persistentVolumeClaim": {"claimName": claim_name(session)}})

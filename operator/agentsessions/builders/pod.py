@@ -15,8 +15,8 @@ from agentsessions.api.names import (
 )
 from agentsessions.api.session import AgentSession
 from agentsessions.builders.contract import USER_ID
-from agentsessions.builders.disruption import disruption_annotations, disruption_labels, heard
-from agentsessions.builders.environment import environment
+from agentsessions.builders.disruption import disruption_annotations, disruption_labels, told_late
+from agentsessions.builders.environment import environment, own_grace
 from agentsessions.builders.meta import child_metadata
 from agentsessions.builders.resources import resource_requirements
 from agentsessions.builders.volumes import mounts, volumes
@@ -66,7 +66,7 @@ def _container(settings: Settings, variables: list[Json], gateway: Gateway) -> J
         "volumeMounts": mounts(settings),
         "terminationMessagePolicy": "File",
         "securityContext": container_isolation(),
-        **heard(settings.fields.termination_grace_period_seconds),
+        **told_late(own_grace(settings)),
     }
 
 

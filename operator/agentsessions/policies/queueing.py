@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from agentsessions.api.config import Admission, Bounds
+from agentsessions.api.host import START_SECONDS
 from agentsessions.api.status import Queue
 
-STARTING_FOR = timedelta(minutes=2)
+STARTING_FOR = timedelta(seconds=START_SECONDS)
 """How long a pod may keep others from starting: one that finds no node or no image must not do so for ever."""
 
 _QUIET = timedelta(minutes=1)

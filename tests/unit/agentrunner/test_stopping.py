@@ -1,5 +1,6 @@
 """Signals that come before anything else is ready."""
 
+import os
 import signal
 from collections.abc import Iterator
 
@@ -23,3 +24,18 @@ def test_a_signal_is_remembered(number: signal.Signals) -> None:
     assert flag.is_set is False
     signal.raise_signal(number)
     assert flag.is_set is True
+
+
+@pytest.mark.parametrize("heard_first", [False, True])
+def test_where_there_is_nothing_to_report_a_signal_ends_it(
+    monkeypatch: pytest.MonkeyPatch, *, heard_first: bool
+) -> None:
+    ended: list[int] = []
+    monkeypatch.setattr(os, "_exit", ended.append)
+    flag = StopFlag()
+    if heard_first:
+        signal.raise_signal(signal.SIGTERM)
+    flag.leave_at_once()
+    assert ended == [0] * heard_first
+    signal.raise_signal(signal.SIGTERM)
+    assert ended[-1:] == [0]

@@ -86,7 +86,7 @@ def test_the_whole_of_what_the_pod_is_besides() -> None:
     assert container(pod)["args"] == ["serve"]
     env = {var["name"]: var.get("value") for var in container(pod)["env"]}
     assert env["AGENTSESSIONS_PUBLIC_KEYS"] == KEYS
-    assert env["AGENTSESSIONS_GRACE_SECONDS"] == str(pod["spec"]["terminationGracePeriodSeconds"]) == "30"
+    assert (env["AGENTSESSIONS_GRACE_SECONDS"], pod["spec"]["terminationGracePeriodSeconds"]) == ("29", 30)
 
 
 def test_no_grace_at_all_is_a_choice() -> None:

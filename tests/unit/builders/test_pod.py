@@ -98,7 +98,7 @@ def test_the_whole_pod_of_the_smallest_session() -> None:
                         {"name": "AGENTSESSIONS_SESSION_ID", "value": UID},
                         {"name": "AGENTSESSIONS_SESSION_DIR", "value": "/var/run/agentsessions/session"},
                         {"name": "AGENTSESSIONS_STATE_DIR", "value": "/state"},
-                        {"name": "AGENTSESSIONS_GRACE_SECONDS", "value": "30"},
+                        {"name": "AGENTSESSIONS_GRACE_SECONDS", "value": "29"},
                         {"name": "HOME", "value": "/home/agent"},
                         {"name": "TMPDIR", "value": "/tmp"},
                         {"name": "CLAUDE_CONFIG_DIR", "value": "/state/claude"},

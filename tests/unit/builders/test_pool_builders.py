@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentsessions.api.config import Gateway
-from agentsessions.api.host import PORT
+from agentsessions.api.host import PORT, START_SECONDS
 from agentsessions.api.template import KEY_VARIABLES, EnvVar, TemplateFields
 from agentsessions.builders.pod import session_pod
 from agentsessions.builders.pool.hosts import GRACE_RESERVE_SECONDS, hosts
@@ -62,7 +62,7 @@ def test_the_environment_of_a_host_is_exactly_this() -> None:
         "AGENTSESSIONS_SESSION_DIR": "/var/run/agentsessions/session",
         "AGENTSESSIONS_STATE_DIR": "/state",
         "AGENTSESSIONS_PUBLIC_KEYS": KEYS,
-        "AGENTSESSIONS_GRACE_SECONDS": str(50 + GRACE_RESERVE_SECONDS),
+        "AGENTSESSIONS_GRACE_SECONDS": str(50 + GRACE_RESERVE_SECONDS - 1),
         "HOME": "/home/agent",
         "TMPDIR": "/tmp",
         "CLAUDE_CONFIG_DIR": "/state/claude",
@@ -112,7 +112,7 @@ def test_probes_ask_whether_it_takes_sessions_and_whether_it_lives() -> None:
     patience = made["livenessProbe"]["failureThreshold"] * made["livenessProbe"]["periodSeconds"]
     assert patience >= 60, "a busy host is not a dead one"
     starting = made["startupProbe"]["failureThreshold"] * made["startupProbe"]["periodSeconds"]
-    assert starting >= 180, "one of many that start at a time is not a hung one"
+    assert starting == START_SECONDS, "one of many that start at a time is not a hung one"
     assert made["readinessProbe"]["failureThreshold"] == 1, "a host that drains takes no session from then on"
 
 

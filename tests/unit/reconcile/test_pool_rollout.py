@@ -9,6 +9,7 @@ import pytest
 
 from agentsessions.api.base import Json
 from agentsessions.api.conditions import State
+from agentsessions.api.host import START_SECONDS
 from agentsessions.api.pool import AgentPool
 from agentsessions.api.rollout import PoolRolloutStatus
 from agentsessions.api.template import TemplateFields
@@ -21,7 +22,7 @@ from agentsessions.pool_metrics import pool_rollouts, rolled
 from agentsessions.reconcile.pools.loop import PoolReconciler
 from agentsessions.reconcile.pools.model import PoolPlan, PoolSeen
 from agentsessions.reconcile.pools.plan import make_plan
-from agentsessions.reconcile.pools.rollout import template_hash
+from agentsessions.reconcile.pools.rollout import never_serves, template_hash
 from unit.hybrid import Stage, in_pool
 from unit.kstatus import kstatus
 from unit.lasting import make_pool
@@ -232,6 +233,13 @@ def test_a_crash_loop_that_is_ready_for_moments_is_late_all_the_same(new: HostFa
     if expected == "old":
         assert "'chat-1' did not stay ready within 600 seconds: its container ended 3 times." in plan.notices[0].message
         assert image(make_plan(seen, later(-1), CONFIG)) == "new", "it has until the deadline"
+
+
+def test_a_host_that_hangs_while_it_starts_loops_also_where_it_had_less_time() -> None:
+    """It lives for as long as its node lets it, which is longer than the rollout waits."""
+    hung = looping(1, ready=False, since=2, ran=START_SECONDS + 30)
+    seen = replace(rolling(0, progressDeadlineSeconds=90), hosts=(hung,), trouble=None)
+    assert never_serves(seen, hung, NOW)
 
 
 def test_a_lucky_moment_of_a_crash_loop_is_not_the_end_of_a_rollout() -> None:

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from agentsessions.api.base import Json
 from agentsessions.api.conditions import Reason
+from agentsessions.api.host import START_SECONDS
 from agentsessions.api.names import ANNOTATION_TEMPLATE_HASH
 from agentsessions.api.rollout import PoolRolloutStatus
 from agentsessions.policies.hosts import HostFacts
@@ -17,6 +18,8 @@ from agentsessions.reconcile.pools.model import PoolSeen
 
 _ENDS = 3
 """So often may the container of a new host end before that is no accident."""
+_HUNG = timedelta(seconds=2 * START_SECONDS)
+"""A life that is shorter was none: the node ends a host that does not start, and kills it if it does not hear that."""
 _CALM = timedelta(seconds=30)
 """So long serves a host whose container has ended before, until it counts as one that serves."""
 _PROBATION = timedelta(hours=1)
@@ -185,7 +188,7 @@ def _loops(seen: PoolSeen, host: HostFacts, now: datetime) -> bool:
     last = host.last_end
     if host.ends < _ENDS or last is None or last.started_at is None or last.finished_at is None:
         return False
-    return max(last.finished_at - last.started_at, now - last.finished_at) < _deadline(seen)
+    return max(last.finished_at - last.started_at, now - last.finished_at) < max(_deadline(seen), _HUNG)
 
 
 def _deadline(seen: PoolSeen) -> timedelta:
