@@ -17,6 +17,10 @@ _OWN_STORAGE = (
 )
 """How the kubelet words the eviction of a pod over its own limits; a node that is full says it otherwise
 (https://github.com/kubernetes/kubernetes/blob/master/pkg/kubelet/eviction/eviction_manager.go)."""
+_UNTOLD = (
+    "Ephemeral local storage usage exceeds what the pod or one of its volumes may have: its node put an end to it, and"
+    " says nothing else."
+)
 
 _BY_NODE = frozenset(
     {"Evicted", "NodeAffinity", "NodeShutdown", "Preempting", "Shutdown", "Terminated", "UnexpectedAdmissionError"}
@@ -70,14 +74,18 @@ def ended_silently(pod: PodFacts) -> bool:
     have ended: those of a pod whose containers ended well say nothing of it, and may be all that it sends
     (https://github.com/kubernetes/kubernetes/blob/master/pkg/kubelet/kubelet_pods.go, generateAPIPodStatus).
     """
+    # For pods whose containers are started again however they end: none of them is over by itself.
     return pod.phase == "Succeeded" and not (pod.reason or pod.disrupted or pod.deleting)
 
 
 def as_evicted(pod: PodFacts, evictions: Sequence[PodWarning]) -> PodFacts:
-    """Return the facts of a pod with what its node's events say of its eviction, if they do; the last one counts."""
-    if not evictions:
-        return pod
-    return replace(pod, phase="Failed", reason=evictions[-1].reason, message=evictions[-1].message)
+    """Return the facts of a pod that ended silently with what its node's events say of its eviction; the last counts.
+
+    There may be none: a kubelet sends no more than some 25 events about a pod in a short while, and failed probes of a
+    slow start are as many. A pod over its own limits is the only one that it ends without a condition in its status.
+    """
+    message = evictions[-1].message if evictions else _UNTOLD
+    return replace(pod, phase="Failed", reason="Evicted", message=message)
 
 
 def read_report(ended: Ended | None, session_id: str) -> TerminationReport | None:

@@ -84,15 +84,17 @@ def test_an_eviction_that_only_an_event_tells_of_is_told(busy: bool) -> None:
 
 @pytest.mark.requirement("K02")
 @pytest.mark.parametrize("busy", [True, False])
-def test_a_pod_that_ended_well_has_been_stopped_by_somebody_and_finished_nothing(busy: bool) -> None:
+def test_an_eviction_that_nothing_tells_of_is_one_for_the_pods_own_use_of_disk(busy: bool) -> None:
+    """A kubelet ends a pod that always restarts, and says nothing of it in its status, for nothing else."""
     on = awake()
     if not busy:
         stopped(on)
     ends(on, kubelet.ended(0, at=on.world.now))
     last = on.session().status.last_termination
     assert last is not None
-    assert last.reason == "PodStopped"
-    assert (on.session().status.failures, on.session().status.disruptions) == (0, 1)
+    assert (last.reason, last.exit_code) == ("EphemeralStorageExceeded", 0)
+    assert "says nothing else" in last.message
+    assert (on.session().status.failures, on.session().status.disruptions) == (1, 0)
 
 
 @pytest.mark.requirement("K02")
