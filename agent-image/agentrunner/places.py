@@ -24,10 +24,15 @@ def places(environment: Mapping[str, str], cwd: Path) -> Places:
     """Return the places that the environment names, or those of the contract."""
     return Places(
         session=Path(environment.get("AGENTSESSIONS_SESSION_DIR", "/var/run/agentsessions/session")),
-        state=Path(environment.get("AGENTSESSIONS_STATE_DIR", "/state")),
+        state=state_dir(environment),
         workspace=cwd,
         termination=Path(environment.get("AGENTSESSIONS_TERMINATION_LOG", str(DEFAULT_PATH))),
     )
+
+
+def state_dir(environment: Mapping[str, str]) -> Path:
+    """Return where a task or a host keeps its state."""
+    return Path(environment.get("AGENTSESSIONS_STATE_DIR", "/state"))
 
 
 def require_writable(environment: Mapping[str, str]) -> None:

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from agent.host import Host, Json, Talk
-from agent.model import Model
+from agent.model import Model, script
 
 
 class Kept:
@@ -39,6 +39,15 @@ class Kept:
         """Return what the store has of a conversation."""
         found = list(self.store.glob(f"keys/*/{session_id}.jsonl"))
         return [json.loads(line) for path in found for line in path.read_text().splitlines()]
+
+    async def only_on_its_disk(self) -> tuple[Talk, Path]:
+        """Return a session that was `answered` while its store was away, and what to unlink to have the store back."""
+        talk = await self.host.give()
+        await talk.say(script({"text": "stored"}))
+        down = self.fault("down")
+        assert (await talk.say(script({"text": "answered"})))[-1].kind == "done"
+        assert "answered" not in str(self.entries(talk.session_id))
+        return talk, down
 
     async def in_a_tool(self, talk: Talk, gate: Path) -> None:
         """Wait until a tool made its file, and the store has the call; the prompt alone names the command, too."""

@@ -81,11 +81,7 @@ async def test_each_session_leaves_when_its_own_turn_has_ended_and_waits_for_no_
 @pytest.mark.requirement("K02", "H31")
 async def test_a_store_that_is_away_is_waited_for_as_long_as_there_is_grace(kept: Kept) -> None:
     """A node that is given up takes its pods along, and the store may be one of them."""
-    talk = await kept.host.give()
-    await talk.say(script({"text": "stored"}))
-    down = kept.fault("down")
-    assert (await talk.say(script({"text": "answered"})))[-1].kind == "done"
-    assert "answered" not in str(kept.entries(talk.session_id))
+    talk, down = await kept.only_on_its_disk()
     await draining(kept.host)
     await asyncio.sleep(3)
     down.unlink()

@@ -7,7 +7,7 @@ import pytest
 from agent.container import handles_sigterm
 from agent.host import Host
 from agent.kept import Kept
-from agent.model import Model, script
+from agent.model import Model
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -33,10 +33,7 @@ async def test_one_that_has_nothing_leaves_at_once(tmp_path: Path, model: Model)
 
 @pytest.mark.requirement("K02", "H31")
 async def test_one_that_has_sessions_on_its_disk_stores_first_what_is_only_there(kept: Kept) -> None:
-    talk = await kept.host.give()
-    await talk.say(script({"text": "stored"}))
-    down = kept.fault("down")
-    assert (await talk.say(script({"text": "answered"})))[-1].kind == "done"
+    talk, down = await kept.only_on_its_disk()
     await kept.host.kill()
     assert "answered" not in str(kept.entries(talk.session_id))
     down.unlink()

@@ -1,12 +1,9 @@
-"""Where a host keeps the files of its sessions. Loads nothing: it is asked before anything else is there."""
+"""Where a host keeps the files of its sessions. Loads next to nothing: it is asked before anything else is there."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
-
-def state_dir(own: Mapping[str, str]) -> Path:
-    """Return where a host keeps its state."""
-    return Path(own.get("AGENTSESSIONS_STATE_DIR", "/state"))
+from agentrunner.places import state_dir
 
 
 def sessions_root(state: Path) -> Path:

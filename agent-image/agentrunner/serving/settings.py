@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from agentrunner.errors import InvalidInput
-from agentrunner.serving.disk import state_dir
+from agentrunner.places import state_dir
 from agentsessions.api.host import PORT, HostDocument
 
 HOST_FILE = "host.json"

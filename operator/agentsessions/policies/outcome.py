@@ -21,6 +21,7 @@ _UNTOLD = (
     "Ephemeral local storage usage exceeds what the pod or one of its volumes may have: its node put an end to it, and"
     " says nothing else."
 )
+"""Begins as a kubelet's own words for it do, by which it is judged."""
 
 _BY_NODE = frozenset(
     {"Evicted", "NodeAffinity", "NodeShutdown", "Preempting", "Shutdown", "Terminated", "UnexpectedAdmissionError"}
