@@ -49,8 +49,9 @@ async def test_a_shell_in_the_background_keeps_no_old_process(host: Host, model:
 @pytest.mark.requirement("H51")
 async def test_what_lost_its_parent_weighs_too_and_ends_with_a_process_that_is_too_large(host: Host) -> None:
     talk = await host.give(settings={"limits": {"recycleMemory": "2Gi"}})
-    hog = f"{sys.executable} -c 'held = bytes(1) * (3 << 30); import time; time.sleep(300)'"
-    alone = {"tool": "Bash", "input": {"command": f"nohup {hog} >/dev/null 2>&1 & sleep 4"}}
+    hog = f"{sys.executable} -c 'held = bytes(1) * (3 << 30); open(\"held\", \"w\"); import time; time.sleep(300)'"
+    until_held = "until test -e held; do sleep 0.1; done"
+    alone = {"tool": "Bash", "input": {"command": f"nohup {hog} >/dev/null 2>&1 & {until_held}"}}
     await talk.say(script(alone, {"text": "started"}))
     await talk.until(phase="Idle", restarts=1)
     assert (await recycled(host))["memory"] == 1
