@@ -1,6 +1,7 @@
 """When a session's process is replaced, and when it is not: always between turns, and the conversation goes on."""
 
 import asyncio
+import shlex
 import sys
 
 import pytest
@@ -49,7 +50,8 @@ async def test_a_shell_in_the_background_keeps_no_old_process(host: Host, model:
 @pytest.mark.requirement("H51")
 async def test_what_lost_its_parent_weighs_too_and_ends_with_a_process_that_is_too_large(host: Host) -> None:
     talk = await host.give(settings={"limits": {"recycleMemory": "2Gi"}})
-    hog = f"{sys.executable} -c 'held = bytes(1) * (3 << 30); open(\"held\", \"w\"); import time; time.sleep(300)'"
+    holds = 'held = bytes(1) * (3 << 30); open("held", "w"); import time; time.sleep(300)'
+    hog = f"{sys.executable} -c {shlex.quote(holds)}"
     until_held = "until test -e held; do sleep 0.1; done"
     alone = {"tool": "Bash", "input": {"command": f"nohup {hog} >/dev/null 2>&1 & {until_held}"}}
     await talk.say(script(alone, {"text": "started"}))
