@@ -74,6 +74,7 @@ env: setup ## Print what a shell needs to use the cluster: eval "$(make -s env)"
 .PHONY: test
 test: setup ## Run every tier, cheapest first: lint, unit, agent, stores, chart, egress, a real cluster, the demo
 	@mkdir -p build; nice -n 19 $(RUN) -m cluster ahead >build/ahead.log 2>&1 & \
+	nice -n 19 $(RUN) -m images ahead >build/images.log 2>&1 & \
 	report=""; for tier in $(TIERS); do \
 	  case $$tier in test-e2e|demo) wait ;; esac; \
 	  printf '\n== %s\n' "$$tier"; begin=$$(date +%s); \

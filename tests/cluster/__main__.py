@@ -5,20 +5,17 @@ whoever called it.
 """
 
 import argparse
-import ctypes
 import signal
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 from cluster import build, tools
+from cluster.caller import end_with_caller
 from cluster.errors import ClusterError
 from cluster.progress import say
 from cluster.selection import provider
 
 INTERRUPTED = 130
-_PR_SET_PDEATHSIG = 1
-"""Of prctl(2)."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -55,7 +52,7 @@ def _run(options: argparse.Namespace) -> None:
         case "up":
             cluster.up()
         case "ahead":
-            _end_with_parent()
+            end_with_caller()
             build.ensure((*tools.TESTED, *cluster.programs))
         case "down":
             cluster.down()
@@ -67,12 +64,6 @@ def _run(options: argparse.Namespace) -> None:
             print(cluster.kubeconfig())
         case "nodes":
             print("\n".join(cluster.nodes()))
-
-
-def _end_with_parent() -> None:
-    """Be told to stop when whoever started this process has ended, in whatever way. Where there is no Linux: not."""
-    with suppress(AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 if __name__ == "__main__":

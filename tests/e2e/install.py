@@ -14,7 +14,7 @@ from e2e.operator_pod import NAMESPACE, RELEASE, Operator, is_rolled_out
 from e2e.terminal import Terminal
 from e2e.waiting import wait_for
 from images.build import build_archives
-from images.catalog import DEPLOYED
+from images.catalog import TESTED
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts" / "agentsessions"
@@ -35,8 +35,7 @@ _VERSION = "agentsessions.dev/image-version"
 
 def build_images() -> Images:
     """Build what has changed of all images that tests run; raises ImageError."""
-    names = (*DEPLOYED, "stores", "byo")
-    archives = dict(zip(names, build_archives(names), strict=True))
+    archives = dict(zip(TESTED, build_archives(TESTED), strict=True))
     return Images(archives, os.environ.get(REGISTRY, "").rstrip("/") or OWN_PREFIX)
 
 

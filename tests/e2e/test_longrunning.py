@@ -15,7 +15,7 @@ from e2e.sizes import size
 from e2e.stage import Stage, places
 from e2e.terminal import CommandFailed
 
-SESSIONS, TURNS, HOSTS = size(12, 20), 10, 3
+SESSIONS, TURNS, HOSTS = size(12, 20), size(5, 10), 3
 
 
 @pytest.fixture(scope="module")

@@ -70,3 +70,6 @@ IMAGES = {
 
 DEPLOYED = ("agent", "operator", "standin", "envoy")
 """What the demo needs; the rest is for tests alone."""
+
+TESTED = (*DEPLOYED, "stores", "byo")
+"""What tests on a cluster run."""

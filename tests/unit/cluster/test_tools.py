@@ -109,7 +109,7 @@ def test_what_all_tests_use_is_built_ahead_of_them(monkeypatch: pytest.MonkeyPat
     asked: list[str] = []
     monkeypatch.setattr(build, "ensure", asked.extend)
     monkeypatch.setattr(command_line, "provider", LocalProvider)
-    monkeypatch.setattr(command_line, "_end_with_parent", lambda: asked.append("while somebody waits"))
+    monkeypatch.setattr(command_line, "end_with_caller", lambda: asked.append("while somebody waits"))
     assert command_line.main(["ahead"]) == 0
     assert asked == ["while somebody waits", "helm", "versitygw", *tools.LOCAL]
     assert {tools.group_named(name).name for name in asked[1:]} == set(asked[1:])
@@ -117,10 +117,10 @@ def test_what_all_tests_use_is_built_ahead_of_them(monkeypatch: pytest.MonkeyPat
 
 _CHILD = """
 import os, signal, time
-from cluster import __main__ as command_line
+from cluster.caller import end_with_caller
 def told(*_): print("told", flush=True); os._exit(0)
 signal.signal(signal.SIGTERM, told)
-command_line._end_with_parent()
+end_with_caller()
 print("ready", flush=True)
 time.sleep(60)
 """
