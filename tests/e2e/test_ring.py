@@ -56,9 +56,8 @@ def scaled(stage: Stage, replicas: int) -> None:
 
 
 def emptied(stage: Stage, sessions: dict[str, Json]) -> None:
-    """Delete sessions and wait until no host has any."""
-    stage.lab.terminal.kubectl("delete", SESSIONS.plural, *sessions, "-n", stage.lab.namespace, "--wait=false")
-    stage.until_pool("chat", lambda pool: pool["status"]["sessions"] == 0, "hosts without sessions")
+    """Delete sessions and wait for their end, with which no host has them any more."""
+    stage.lab.terminal.kubectl("delete", SESSIONS.plural, *sessions, "-n", stage.lab.namespace)
 
 
 @pytest.mark.timeout(600)
@@ -80,9 +79,10 @@ def test_a_host_added_gets_its_share_of_the_next_and_none_of_the_old(stage: Stag
     new = batch(stage, numbers)
     assert places(new) == by_rank(stage, new)
     assert len(set(places(new).values())) >= 3
-    scaled(stage, 3)
     stay = {name: host for name, host in places(new).items() if not host.endswith("-3")}
-    stage.until_pool("chat", lambda pool: pool["status"]["sessions"] == BATCH, "all sessions on the hosts that stay")
+    scaled(stage, 3)
+    for name in new.keys() - stay.keys():
+        stage.lab.until(name, is_elsewhere(new[name]["status"]["host"]["podUID"]), "another pod")
     after = places(stage.running(*new))
     assert {name: after[name] for name in stay} == stay
     assert after == by_rank(stage, new)
