@@ -83,6 +83,7 @@ def test_a_host_added_gets_its_share_of_the_next_and_none_of_the_old(stage: Stag
     scaled(stage, 3)
     for name in new.keys() - stay.keys():
         stage.lab.until(name, is_elsewhere(new[name]["status"]["host"]["podUID"]), "another pod")
+    stage.until_pool("chat", lambda pool: pool["status"]["sessions"] == BATCH, "all sessions on the hosts that stay")
     after = places(stage.running(*new))
     assert {name: after[name] for name in stay} == stay
     assert after == by_rank(stage, new)
