@@ -1,8 +1,21 @@
-"""The order of the tests on a real cluster, and how long each may take."""
+"""The order of the tests on a real cluster, how long each may take, and what is made before the first."""
 
+import secrets
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+
+from demo.images import Images
+from e2e import leftovers as made
+from e2e import manifests
+from e2e.api import ACCOUNTS, NAMESPACES, Api
+from e2e.lab import Lab
+from e2e.operator_pod import Operator
+from e2e.terminal import Terminal
+from e2e.waiting import wait_for
+from e2e.witness import Witness
 
 pytest_plugins = ["e2e.fixtures"]
 _SECONDS = 420
@@ -43,10 +56,13 @@ _ORDER = (
     "test_operator_process",
     "test_many",
     "test_operator_killed",
+    "test_sweep",
+    "test_rollout_paused",
     "test_uninstall",
     "test_herd",
     "test_leadership",
     "test_replicas",
+    "test_watchdog",
     "test_node_loss",
 )
 """Cheap modules first; those that end the operator last, since they would slow down what runs beside them."""
@@ -63,3 +79,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     first = items.index(ours[0]) if ours else 0
     rest = [item for item in items if item not in ours]
     items[:] = rest[:first] + ranked + rest[first:]
+
+
+@pytest.fixture(scope="session")
+def leftovers(
+    api: Api, terminal: Terminal, operator: Operator, witness: Witness, images: Images
+) -> Iterator[made.Leftovers]:
+    """What sessions have left behind, older the later it is asked for."""
+    name = f"e2e-{secrets.token_hex(4)}"
+    api.create(manifests.namespace(name))
+    wait_for(api, ACCOUNTS, name, "default", lambda thing: thing is not None, "the account that pods have")
+    yield made.make(Lab(name, api, terminal, operator, witness, images))
+    api.delete(NAMESPACES, None, name)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _made_early(request: pytest.FixtureRequest) -> None:
+    """Make what has to be old for a test before the first one, if that test is to run at all."""
+    if any("leftovers" in getattr(item, "fixturenames", ()) for item in request.session.items):
+        with suppress(Exception):  # the test that needs it tells what it was
+            request.getfixturevalue("leftovers")

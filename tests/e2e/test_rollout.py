@@ -125,16 +125,19 @@ async def test_a_session_awake_in_the_old_image_is_moved_after_its_turn_and_goes
 
 @pytest.mark.timeout(300)
 @pytest.mark.requirement("K02", "H03")
-async def test_a_session_whose_new_image_cannot_be_pulled_wakes_in_the_old_one(stage: Stage) -> None:
-    lab, name = stage.lab, "faller"
+@pytest.mark.parametrize("fault", ["cannot-be-pulled", "ends-again-and-again"])
+async def test_a_session_whose_new_image_does_not_start_wakes_in_the_old_one(stage: Stage, fault: str) -> None:
+    lab, name = stage.lab, fault
+    # The stand-in ends at once when it is told to serve sessions.
+    bad = NOWHERE if fault == "cannot-be-pulled" else lab.images.reference("standin")
     old = await awake_with_a_past(stage, name, idleTimeoutSeconds=3600)
     image = old["spec"]["containers"][0]["image"]
-    lab.api.patch(SESSIONS, lab.namespace, name, {"spec": {"image": NOWHERE}})
+    lab.api.patch(SESSIONS, lab.namespace, name, {"spec": {"image": bad}})
     await asyncio.to_thread(stage.asleep, name)
     assert said(await stage.client(name).insist(told(1))) == ["answer 1"]
     found = await asyncio.to_thread(lab.reason, name, "Running")
     assert found["status"]["rollout"]["currentImage"] == image == found["status"]["resolved"]["image"]
-    assert found["status"]["rollout"]["failedImage"] == NOWHERE
+    assert found["status"]["rollout"]["failedImage"] == bad
     assert says(found, "Progressing") == ("False", "RolledBack")
     assert says(found, "Resumed") == ("True", "TranscriptFound")
     assert lab.event(name, "RolledBack")["type"] == "Warning"
