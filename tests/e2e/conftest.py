@@ -63,6 +63,7 @@ _ORDER = (
     "test_leadership",
     "test_replicas",
     "test_watchdog",
+    "test_release_upgraded",
     "test_node_loss",
 )
 """Cheap modules first; those that end the operator last, since they would slow down what runs beside them."""

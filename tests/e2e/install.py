@@ -80,12 +80,12 @@ def install_operator(terminal: Terminal, operator: Operator, chosen: Json) -> No
     operator.wait_ready()
 
 
-def upgrade(terminal: Terminal, chosen: Json) -> None:
+def upgrade(terminal: Terminal, chosen: Json, chart: Path = CHART) -> None:
     """Install or upgrade the release, and wait until Helm says that it is there."""
     # Tests that have scaled something own its `replicas` since, and Helm asks before it takes them back.
     taken = ("--force-conflicts", "--wait", "--timeout", "3m")
     words = ("--namespace", NAMESPACE, "--create-namespace", *taken, "--values", "-")
-    terminal.helm("upgrade", "--install", RELEASE, str(CHART), *words, stdin=yaml.safe_dump(chosen))
+    terminal.helm("upgrade", "--install", RELEASE, str(chart), *words, stdin=yaml.safe_dump(chosen))
 
 
 def install_stand_in(terminal: Terminal, api: Api, images: Images) -> None:

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,16 +12,14 @@ from pathlib import Path
 import pytest
 import yaml
 
+from e2e import older
 from e2e.api import CONFIG_MAPS, DEPLOYMENTS, LEASES, PODS, Json
 from e2e.leadership import holder, leader
 from e2e.operator_pod import NAMESPACE, RELEASE, is_rolled_out
 from e2e.waiting import wait_for
 from faults.arena import Arena
 from images.build import build_from
-from images.catalog import IMAGES, REPOSITORY, Image
 
-COMMIT = "121a1d2f9921465993d431e13c468dbcba97fdda"
-"""Of this repository's own history: the state before every operator had a Lease."""
 _STRIP = """
 import json, sys
 from pydantic import ValidationError
@@ -43,7 +40,6 @@ json.dump(config, sys.stdout)
 """
 """Run with the older operator's own code: what it does not know of a configuration is what it refuses."""
 _NAME = f"{RELEASE}-older"
-_IMAGE = Image("older-operator", "operator/Dockerfile", IMAGES["operator"].sources)
 _LABEL = "agentsessions.dev/older"
 
 
@@ -57,9 +53,9 @@ def older_beside(arena: Arena) -> Iterator[None]:
     settings = api.get(CONFIG_MAPS, NAMESPACE, RELEASE)
     assert release is not None
     assert settings is not None
-    with _checkout() as older:
-        arena.provider.load_images([build_from(older, _IMAGE)])
-        api.apply(_settings(settings, older))
+    with older.checkout(*older.sources(older.OPERATOR)) as root:
+        arena.provider.load_images([build_from(root, older.OPERATOR)])
+        api.apply(_settings(settings, root))
     api.apply(_deployment(release))
     try:
         wait_for(api, DEPLOYMENTS, NAMESPACE, _NAME, is_rolled_out, "the older operator's rollout")
@@ -102,29 +98,14 @@ def _is_older(arena: Arena, name: str) -> bool | None:
     return versions.get(name)
 
 
-def _scale(arena: Arena, older: bool, replicas: int) -> None:
-    arena.api.patch(DEPLOYMENTS, NAMESPACE, _NAME if older else RELEASE, {"spec": {"replicas": replicas}})
+def _scale(arena: Arena, is_older: bool, replicas: int) -> None:
+    arena.api.patch(DEPLOYMENTS, NAMESPACE, _NAME if is_older else RELEASE, {"spec": {"replicas": replicas}})
 
 
-@contextmanager
-def _checkout() -> Iterator[Path]:
-    """Have the older operator's sources; skips where the history is not there."""
-    with tempfile.TemporaryDirectory(prefix="older-operator") as folder:
-        words = ["git", "-C", str(REPOSITORY), "archive", COMMIT, *_IMAGE.sources, _IMAGE.dockerfile]
-        try:
-            archive = subprocess.run(words, capture_output=True, check=True).stdout
-        except (OSError, subprocess.CalledProcessError):
-            pytest.skip(
-                f"commit {COMMIT[:10]} of this repository's history is not here: the checkout is shallow, or no clone"
-            )
-        subprocess.run(["tar", "-x", "-C", folder], input=archive, check=True)
-        yield Path(folder)
-
-
-def _settings(release: Json, older: Path) -> Json:
+def _settings(release: Json, root: Path) -> Json:
     """Return the release's configuration without what the older operator does not know."""
     config = json.dumps(yaml.safe_load(release["data"]["config.yaml"]))
-    place = os.environ | {"PYTHONPATH": str(older / "operator"), "PYTHONDONTWRITEBYTECODE": "1"}
+    place = os.environ | {"PYTHONPATH": str(root / "operator"), "PYTHONDONTWRITEBYTECODE": "1"}
     words = [sys.executable, "-c", _STRIP]
     known = subprocess.run(words, input=config, capture_output=True, text=True, check=True, env=place).stdout
     data = {"config.yaml": yaml.safe_dump(json.loads(known))}
@@ -136,7 +117,7 @@ def _deployment(release: Json) -> Json:
     """Return the release's Deployment with the older image and that configuration."""
     labels = {**release["spec"]["selector"]["matchLabels"], _LABEL: "true"}
     pod = release["spec"]["template"]["spec"]
-    pod["containers"][0]["image"] = _IMAGE.reference
+    pod["containers"][0]["image"] = older.OPERATOR.reference
     for volume in pod["volumes"]:
         if "configMap" in volume:
             volume["configMap"]["name"] = _NAME

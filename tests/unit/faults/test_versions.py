@@ -3,6 +3,7 @@
 import yaml
 
 from agentsessions.api.config import KubernetesApi, OperatorConfig
+from e2e import older
 from e2e.api import Json
 from faults import versions
 
@@ -10,8 +11,8 @@ from faults import versions
 def test_it_reads_the_releases_configuration_without_what_it_does_not_know() -> None:
     config = OperatorConfig(kubernetes_api=KubernetesApi(qps=7), concurrency=3).to_json()
     config["leaderElection"] |= {"leaseSeconds": 9}
-    with versions._checkout() as older:
-        made = versions._settings({"data": {"config.yaml": yaml.safe_dump(config)}}, older)
+    with older.checkout(*older.sources(older.OPERATOR)) as root:
+        made = versions._settings({"data": {"config.yaml": yaml.safe_dump(config)}}, root)
     read = yaml.safe_load(made["data"]["config.yaml"])
     assert "kubernetesApi" not in read
     assert "rollout" not in read
