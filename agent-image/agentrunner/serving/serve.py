@@ -19,10 +19,12 @@ from agentrunner.scrub import make_scrubber
 from agentrunner.serving.app import application
 from agentrunner.serving.news import News
 from agentrunner.serving.ports import port_client
+from agentrunner.serving.proof import starts
 from agentrunner.serving.registry import Registry
 from agentrunner.serving.settings import HostSettings, host_settings
 from agentrunner.serving.tokens import Verifier
 from agentrunner.stopping import SIGNALS, StopFlag
+from agentsessions.api.host import EXIT_CLI
 
 _SAMPLE_SECONDS = 5.0
 
@@ -48,12 +50,14 @@ def serve(own: Mapping[str, str], cwd: Path, log: EventLog, stop: StopFlag) -> i
 
 
 async def _serve(host: HostSettings, verifier: Verifier, keeping: Keeping, log: EventLog, stop: StopFlag) -> int:
-    """Listen, wait for the signal, drain, leave."""
+    """Listen, wait for the signal, drain, leave; without a CLI that starts, leave at once."""
     told, news = asyncio.Event(), News()
     for number in SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, told.set)
     if stop.is_set:
         told.set()
+    if host.proves_cli and not await starts(host.tmp, told, log):
+        return EXIT_CLI
     registry = Registry(host, log, news.session_changed, keeping)
     await registry.reopen()
     async with port_client() as client:

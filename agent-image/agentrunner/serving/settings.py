@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from agentrunner.errors import InvalidInput
 from agentrunner.places import state_dir
-from agentsessions.api.host import PORT, HostDocument
+from agentsessions.api.host import PORT, PROVES_CLI, HostDocument
 
 HOST_FILE = "host.json"
 DEFAULT_GRACE_SECONDS = 30.0
@@ -29,6 +29,7 @@ class HostSettings:
     port: int
     grace_seconds: float
     document: HostDocument
+    proves_cli: bool = False
 
 
 def host_settings(own: Mapping[str, str], workspace: Path) -> HostSettings:
@@ -42,6 +43,7 @@ def host_settings(own: Mapping[str, str], workspace: Path) -> HostSettings:
         home=Path(own.get("HOME", "/home/agent")),
         port=int(own.get("AGENTSESSIONS_PORT", PORT)),
         grace_seconds=float(own.get("AGENTSESSIONS_GRACE_SECONDS", DEFAULT_GRACE_SECONDS)),
+        proves_cli=bool(own.get(PROVES_CLI)),
         document=read_document(Path(own.get("AGENTSESSIONS_SESSION_DIR", "/var/run/agentsessions/session"))),
     )
 

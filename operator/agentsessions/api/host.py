@@ -19,6 +19,10 @@ from agentsessions.api.storage import CustomStore, S3Bucket, StoreType
 PORT = 8000
 START_SECONDS = 120
 """How long a host may take to start before its node ends it: where many start at a time, each takes a minute."""
+PROVES_CLI = "AGENTSESSIONS_PROVE_CLI"
+"""Variable of a host that starts its CLI once before it is ready, and ends if it cannot."""
+EXIT_CLI = 3
+"""Exit code of a host whose CLI does not start."""
 TOKEN_HEADER = "X-Agentsessions-Token"
 ISSUER = "agentsessions.dev"
 ALGORITHM = "EdDSA"

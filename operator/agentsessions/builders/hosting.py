@@ -5,7 +5,7 @@ import json
 
 from agentsessions.api.base import Json
 from agentsessions.api.config import OperatorConfig
-from agentsessions.api.host import PORT, START_SECONDS, HostDocument
+from agentsessions.api.host import PORT, PROVES_CLI, START_SECONDS, HostDocument
 from agentsessions.api.names import CONTAINER
 from agentsessions.builders.contract import SESSION_DIR, STATE_DIR
 from agentsessions.builders.disruption import told_late
@@ -28,8 +28,11 @@ def host_files(document: HostDocument, settings: Settings, config: OperatorConfi
     return {name: base64.b64encode(text.encode()).decode() for name, text in files.items()}
 
 
-def host_container(settings: Settings, config: OperatorConfig, *, memory: str | None, grace: int) -> Json:
-    """Return the host's container; `memory` is set where it does not follow from `resources`."""
+def host_container(settings: Settings, config: OperatorConfig, *, memory: str | None, grace: int, proves: bool) -> Json:
+    """Return the host's container; `memory` is set where it does not follow from `resources`.
+
+    One that `proves` starts its CLI once before it is ready.
+    """
     fields = settings.fields
     resources = resource_requirements(fields.resources)
     for kind in ("limits", "requests") if memory else ():
@@ -40,7 +43,7 @@ def host_container(settings: Settings, config: OperatorConfig, *, memory: str | 
         "imagePullPolicy": fields.image_pull_policy,
         "args": ["serve"],
         "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
-        "env": _environment(settings, config, grace),
+        "env": _environment(settings, config, grace, proves=proves),
         "resources": resources,
         "volumeMounts": [*mounts(settings), *storage_mounts(settings)],
         # One that does not start has no turn that could end.
@@ -69,13 +72,14 @@ def _probe(path: str, *, failures: int, seconds: int) -> Json:
     }
 
 
-def _environment(settings: Settings, config: OperatorConfig, grace: int) -> list[Json]:
+def _environment(settings: Settings, config: OperatorConfig, grace: int, *, proves: bool) -> list[Json]:
     """Return the host's variables; the contract's cannot be overridden by the template."""
     fixed = {
         "AGENTSESSIONS_SESSION_DIR": SESSION_DIR,
         "AGENTSESSIONS_STATE_DIR": STATE_DIR,
         "AGENTSESSIONS_PUBLIC_KEYS": config.gateway.public_keys,
         "AGENTSESSIONS_GRACE_SECONDS": grace_seconds(settings, grace),
+        **({PROVES_CLI: "true"} if proves else {}),
         **cli_variables(settings),
     }
     own = pod_variables()

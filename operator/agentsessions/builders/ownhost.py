@@ -75,10 +75,17 @@ def own_host_pod(
     if settings.storage is not None:
         volumes.append({"name": "data", "persistentVolumeClaim": {"claimName": claim_name(session)}})
     spec = isolation(settings) | placement(settings, config.node_loss_seconds)
+    container = host_container(settings, config, memory=None, grace=grace, proves=_has_a_way_back(session, settings))
     spec |= {
         "restartPolicy": "Always",
         "terminationGracePeriodSeconds": grace,
-        "containers": [host_container(settings, config, memory=None, grace=grace)],
+        "containers": [container],
         "volumes": volumes,
     }
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+
+
+def _has_a_way_back(session: AgentSession, settings: Settings) -> bool:
+    """Return whether the image is another than the session has run in so far: it would go back if its CLI failed."""
+    rollout = session.status.rollout
+    return rollout is not None and rollout.current_image not in (None, settings.fields.image)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from agentsessions.api.conditions import Reason
+from agentsessions.api.host import EXIT_CLI
 from agentsessions.policies.facts import Ended
 from agentsessions.policies.outcome import Verdict
 from agentsessions.policies.startup import PodWarning
@@ -58,10 +59,11 @@ def _by_node(pod: str, ended: Ended) -> Verdict | None:
 
 
 def _by_exit(pod: str, ended: Ended) -> Verdict:
-    text = f"The host in pod '{pod}' ended with exit code {ended.exit_code}{_signal(ended.exit_code)}."
+    text = f"The host in pod '{pod}' ended with exit code {ended.exit_code}{_meaning(ended.exit_code)}."
     return Verdict(False, Reason.HOST_CRASHED, text, retryable=True)
 
 
-def _signal(code: int) -> str:
-    """Return the signal that a frequent code above 128 stands for."""
-    return {137: " (SIGKILL)", 143: " (SIGTERM)", 139: " (SIGSEGV)"}.get(code, "")
+def _meaning(code: int) -> str:
+    """Return what a code of the host's own means, or the signal that a frequent one above 128 stands for."""
+    signals = {137: " (SIGKILL)", 143: " (SIGTERM)", 139: " (SIGSEGV)"}
+    return ": the `claude` CLI of its image does not start" if code == EXIT_CLI else signals.get(code, "")

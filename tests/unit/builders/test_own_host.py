@@ -8,8 +8,9 @@ from hypothesis import given
 
 from agentsessions.api.base import Json
 from agentsessions.api.config import EmbeddedStore, Gateway, OperatorConfig
-from agentsessions.api.host import HostDocument
+from agentsessions.api.host import PROVES_CLI, HostDocument
 from agentsessions.api.names import OWN_HOST_SELECTOR
+from agentsessions.api.rollout import SessionRollout
 from agentsessions.api.session import AgentSession
 from agentsessions.api.template import KEY_VARIABLES, TemplateFields
 from agentsessions.builders.ownhost import own_host_name, own_host_pod, own_host_secret
@@ -87,6 +88,23 @@ def test_the_whole_of_what_the_pod_is_besides() -> None:
     env = {var["name"]: var.get("value") for var in container(pod)["env"]}
     assert env["AGENTSESSIONS_PUBLIC_KEYS"] == KEYS
     assert (env["AGENTSESSIONS_GRACE_SECONDS"], pod["spec"]["terminationGracePeriodSeconds"]) == ("29", 30)
+
+
+@pytest.mark.requirement("K02", "H11")
+@pytest.mark.parametrize(
+    ("before", "proves"),
+    [
+        pytest.param(None, False, id="never-ran"),
+        pytest.param("", False, id="nothing-is-known"),
+        pytest.param("registry.example/agent:2", False, id="the-same-image"),
+        pytest.param("registry.example/agent:1", True, id="another-image"),
+    ],
+)
+def test_a_cli_is_proved_where_there_is_another_image_to_go_back_to(before: str | None, proves: bool) -> None:
+    rollout = None if before is None else SessionRollout(current_image=before or None)
+    session = make_nap(image="registry.example/agent:2").with_status(rollout=rollout).build()
+    env = {var["name"]: var.get("value") for var in container(build(session=session))["env"]}
+    assert env.get(PROVES_CLI) == ("true" if proves else None)
 
 
 def test_no_grace_at_all_is_a_choice() -> None:

@@ -63,6 +63,7 @@ def test_the_environment_of_a_host_is_exactly_this() -> None:
         "AGENTSESSIONS_STATE_DIR": "/state",
         "AGENTSESSIONS_PUBLIC_KEYS": KEYS,
         "AGENTSESSIONS_GRACE_SECONDS": str(50 + GRACE_RESERVE_SECONDS - 1),
+        "AGENTSESSIONS_PROVE_CLI": "true",
         "HOME": "/home/agent",
         "TMPDIR": "/tmp",
         "CLAUDE_CONFIG_DIR": "/state/claude",

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from agentsessions.api.base import Json
+from agentsessions.api.host import EXIT_CLI
 from agentsessions.policies.crash import judge_end
 from agentsessions.policies.facts import Ended
 from agentsessions.policies.hosts import host_facts
@@ -33,6 +34,7 @@ def killing(message: str = LIVENESS, seconds: float = -2) -> PodWarning:
         pytest.param(ended(137, "OOMKilled"), [], "OOMKilled", True, "resources.memory", id="out-of-memory"),
         pytest.param(ended(1), [], "HostCrashed", True, "exit code 1.", id="crash"),
         pytest.param(ended(137), [], "HostCrashed", True, "SIGKILL", id="killed"),
+        pytest.param(ended(EXIT_CLI), [], "HostCrashed", True, "does not start", id="cli-does-not-start"),
         pytest.param(ended(0, "Completed"), [], "HostCrashed", True, "exit code 0", id="left-by-itself"),
         pytest.param(ended(0, "Completed"), [killing()], "ProbeFailed", True, "liveness", id="probe-and-obedience"),
         pytest.param(ended(137), [killing(STARTUP)], "ProbeFailed", True, "startup", id="probe-and-kill"),

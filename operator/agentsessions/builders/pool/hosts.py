@@ -49,7 +49,7 @@ def _template(
     spec = isolation(settings) | placement(settings, config.node_loss_seconds)
     spec |= {
         "terminationGracePeriodSeconds": _grace(pool),
-        "containers": [host_container(settings, config, memory=size.memory, grace=_grace(pool))],
+        "containers": [host_container(settings, config, memory=size.memory, grace=_grace(pool), proves=True)],
         "volumes": host_volumes(settings, secret),
         "topologySpreadConstraints": [
             {
