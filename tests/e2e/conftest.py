@@ -49,6 +49,7 @@ _ORDER = (
     "test_hybrid",
     "test_hybrid_stores",
     "test_rollout",
+    "test_drained_turns",
     "test_forgotten",
     "test_wake_progress",
     "test_healing",

@@ -169,7 +169,7 @@ class Rounds:
 
     async def _look(self, acts: Sequence[Act], cells: Sequence[Cell]) -> None:
         """Go on with all sessions, write down what is wrong with them, and end those that are in no further round."""
-        problems = await asyncio.gather(*(_went_on(act.story, self.strike.seconds) for act in acts))
+        problems = await asyncio.gather(*(_went_on(act.story, self.strike) for act in acts))
         untold = await asyncio.gather(*(self._untold(act, cell) for act, cell in zip(acts, cells, strict=True)))
         entries = await asyncio.to_thread(self._ledger.read)
         seen = await asyncio.to_thread(self.arena.seen)
@@ -191,7 +191,7 @@ class Rounds:
 
     async def _end(self, acts: Sequence[Act], cells: Sequence[Cell]) -> None:
         """Delete the sessions that are in no further round, and write down what stays of them."""
-        leaving = self._cast.leave(acts, TOGETHER if self.strike.cuts else LONG)
+        leaving = self._cast.leave(acts, TOGETHER if self.strike.ends_hosts else LONG)
         over = [(act, cell) for act, cell in zip(acts, cells, strict=True) if act in leaving]
         ended = await asyncio.gather(*(_ended(act.story) for act, _ in over))
         stored = await asyncio.to_thread(self.arena.stored)
@@ -204,16 +204,26 @@ async def end(cast: Cast) -> list[list[str]]:
     return [problems for problems in await asyncio.gather(*map(_ended, cast.all())) if problems]
 
 
-async def _went_on(story: Story, stated: float) -> list[str]:
+async def _went_on(story: Story, strike: Strike) -> list[str]:
     """Go on with a session, and return why not if that cannot be done, or not in the stated time (seconds)."""
     began = time.monotonic()
     try:
-        if not story.deleted:
-            await story.say({"text": "ok"})
+        if not story.deleted and not await _answered(story, 2 if strike.cuts else 1):
+            return ["afterwards a turn was cut"]
     except Exception as error:
         return [f"afterwards: {_told(error)}"]
-    took = time.monotonic() - began
+    took, stated = time.monotonic() - began, strike.seconds
     return [f"afterwards it took {took:.0f} s, and {stated:.0f} s were stated"] if took > stated else []
+
+
+async def _answered(story: Story, tries: int) -> bool:
+    """Return whether a message is answered; of a fault that cuts turns the first may come while the host still goes."""
+    for _ in range(tries):
+        done = len(story.acknowledged)
+        await story.say({"text": "ok"})
+        if len(story.acknowledged) > done:
+            return True
+    return False
 
 
 async def _ended(story: Story) -> list[str]:

@@ -142,9 +142,11 @@ class Story:
         # Also one whose first run was lost with its pod, and is in no history.
         strange = begun.keys() - {*self.acknowledged, *self.cut}
         twice = [one for one in (*self.acknowledged, *self.cut) if begun[one] > 1 or history.count(one) > 1]
+        again = sum(1 for step, times in mine.get("steps", {}).items() if times > 1 and not step.endswith(" 0"))
         order = [one for one in history if one in self.acknowledged]
         out = [f"{len(lost)} acknowledged turns lost"] if lost else []
         out += [f"{len(twice)} turns run twice"] if twice else []
+        out += [f"{again} of the model's further answers in a turn asked for twice"] if again else []
         out += [f"{len(strange)} turns that nobody asked for"] if strange else []
         return out + (["turns out of order"] if not lost and not twice and order != self.acknowledged else [])
 

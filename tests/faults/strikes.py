@@ -28,7 +28,7 @@ FULL_SECONDS = 20
 EVICTED_SECONDS = 150
 """Within which a kubelet has found what a pod uses of its disk: it measures volumes once a minute."""
 
-_OUTSIDE = frozenset({"Evicted", "PodStopped", "HostLost"})
+_EVICTED, _DELETED = frozenset({"Evicted"}), frozenset({"PodStopped", "HostLost"})
 _KILLED, _CLI = frozenset({"HostCrashed"}), frozenset({"CLIFailed"})
 _DISK = frozenset({"EphemeralStorageExceeded"})
 
@@ -38,10 +38,10 @@ class Strike:
     """A fault: of one session's own pod, or of something that all sessions share. `around`: what it needs to be made.
 
     `local`: only where nodes are processes of this machine. `node`: it hits who is on that node. `cuts`: it may cut a
-    turn; where it may not, each turn has to come to its end. `reach`: whether there is something of a session's own to
-    strike at. `seconds`: the longest time until a session has done what it was at. `volume`: sessions have one.
-    `own` says whether it struck, or when, by the pod's clock in seconds. `shared` says when it did (monotonic), if that
-    was not at once.
+    turn; where it may not, each turn has to come to its end. `moves`: hosts go, though turns may end first. `reach`:
+    whether there is something of a session's own to strike at. `seconds`: the longest time until a session has done
+    what it was at. `volume`: sessions have one. `own` says whether it struck, or when, by the pod's clock in seconds.
+    `shared` says when it did (monotonic), if that was not at once.
     `brief`: what it strikes at is gone within a fraction of a second once its session is put away.
     `reasons`: by one of them `lastTermination` tells anew afterwards how the session's host ended, where it is known.
     """
@@ -54,11 +54,17 @@ class Strike:
     local: bool = False
     node: bool = False
     cuts: bool = True
+    moves: bool = False
     reach: Callable[[Story], object] = Story.pod
     seconds: float = CONVERGED_SECONDS
     volume: bool = False
     reasons: frozenset[str] = frozenset()
     brief: bool = False
+
+    @property
+    def ends_hosts(self) -> bool:
+        """Whether sessions go on in another pod, or another process: each time that takes them longer."""
+        return self.cuts or self.moves
 
 
 def _pod_deleted(arena: Arena, story: Story) -> bool:
@@ -186,8 +192,8 @@ def _tainted(arena: Arena) -> None:
 
 
 STRIKES = (
-    Strike("pod deleted without grace", "pod-deleted", own=_pod_deleted, reasons=_OUTSIDE),
-    Strike("pod evicted", "pod-evicted", own=_pod_evicted, reasons=_OUTSIDE),
+    Strike("pod deleted without grace", "pod-deleted", own=_pod_deleted, reasons=_DELETED),
+    Strike("pod evicted", "pod-evicted", own=_pod_evicted, reasons=_EVICTED, cuts=False, moves=True),
     Strike("session host killed", "host-killed", own=_host_killed, reach=Story.runs, reasons=_KILLED),
     Strike("CLI killed", "cli-killed", own=_cli_killed, reach=Story.runs, reasons=_CLI, brief=True),
     Strike("disk filled", "disk-filled", own=_disk_filled, reach=Story.runs, reasons=_DISK),
@@ -204,11 +210,19 @@ STRIKES = (
         node=True,
         volume=True,
     ),
-    Strike("node drained", "node-drained", shared=_drained, node=True),
-    Strike("node tainted NoExecute", "node-tainted", shared=_tainted, node=True),
+    Strike("node drained", "node-drained", shared=_drained, node=True, reasons=_EVICTED, cuts=False, moves=True),
+    Strike(
+        "node tainted NoExecute",
+        "node-tainted",
+        shared=_tainted,
+        node=True,
+        reasons=_EVICTED,
+        cuts=False,
+        moves=True,
+    ),
     Strike("kubelet stopped", "kubelet-stopped", shared=_kubelet_stopped, local=True, node=True, cuts=False),
     Strike("node without power for a while", "power-cut", shared=_node_lost_power, local=True, node=True),
-    Strike("node cut off for a while", "cut-off", shared=control.node_cut_off, local=True),
+    Strike("node cut off for a while", "cut-off", shared=control.node_cut_off, local=True, node=True),
     Strike("API server killed", "apiserver-killed", shared=control.api_server_killed, local=True, cuts=False),
     Strike("etcd killed", "etcd-killed", shared=control.etcd_killed, local=True, cuts=False),
     Strike(

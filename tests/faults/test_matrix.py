@@ -62,7 +62,7 @@ def faults() -> list[Strike]:
 def schedule(strike: Strike, chance: random.Random, cells: Sequence[Cell]) -> Iterator[list[Moment]]:
     """Yield the moments of each round, each as often as there are sessions in it; `cells`: what they came to so far."""
     # Where pods are lost, many sessions start again at a time.
-    copies = max(1, COPIES // 2) if strike.node or strike.cuts else COPIES
+    copies = max(1, COPIES // 2) if strike.node or strike.ends_hosts else COPIES
     if not HITS:
         for _ in range(ROUNDS):
             yield [one for one in drawn(CHOICE, chance) for _ in range(copies)]

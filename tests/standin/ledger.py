@@ -12,7 +12,10 @@ from itertools import count
 
 @dataclass(slots=True)
 class SessionCount:
-    """What is known of one session's requests; `begun`: how often each prompt was the last word, by its digest."""
+    """What is known of one session's requests; `begun`: how often each prompt was the last word, by its digest.
+
+    `steps`: how often each request came, by the digest of its prompt and how many answers there were to that already.
+    """
 
     requests: int = 0
     errors: int = 0
@@ -20,6 +23,7 @@ class SessionCount:
     answers: int = 0
     prompts: tuple[str, ...] = ()
     begun: dict[str, int] = field(default_factory=dict)
+    steps: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -40,6 +44,9 @@ class Ledger:
         seen = self.sessions.setdefault(session, SessionCount())
         seen.requests += 1
         seen.messages, seen.answers, seen.prompts = messages, answers, prompts
+        if prompts:
+            step = f"{prompts[-1]} {answers}"
+            seen.steps[step] = seen.steps.get(step, 0) + 1
         if not answers and prompts:
             seen.begun[prompts[-1]] = seen.begun.get(prompts[-1], 0) + 1
 

@@ -12,7 +12,7 @@ from faults.cast import Act
 from faults.moments import Act as During
 from faults.moments import Moment
 from faults.record import Cell
-from faults.rounds import Rounds
+from faults.rounds import Rounds, _went_on
 from faults.story import Story
 from faults.strikes import Strike
 
@@ -99,3 +99,21 @@ async def test_what_takes_longer_than_was_stated_is_wrong() -> None:
 
 async def test_what_does_not_go_on_is_wrong() -> None:
     assert (await through(own(True), during(0.1, "no answer"))).problems == ["AssertionError: no answer"]
+
+
+@pytest.mark.parametrize(
+    ("cuts", "outcomes", "wrong"),
+    [
+        pytest.param(False, ["done"], [], id="answered"),
+        pytest.param(False, ["cut", "done"], ["afterwards a turn was cut"], id="cut-by-what-cuts-none"),
+        pytest.param(True, ["cut", "done"], [], id="cut-while-the-host-still-went"),
+        pytest.param(True, ["cut", "cut"], ["afterwards a turn was cut"], id="cut-again"),
+    ],
+)
+async def test_the_next_message_is_answered(cuts: bool, outcomes: list[str], wrong: list[str]) -> None:
+    class Told(Story):
+        async def say(self, *steps: object) -> None:
+            (self.acknowledged if (outcome := outcomes.pop(0)) == "done" else self.cut).append(outcome)
+
+    story = Told(cast("Any", None), cast("Any", None), "one", uid="u")
+    assert await _went_on(story, Strike("a", "a", cuts=cuts)) == wrong

@@ -36,6 +36,13 @@ def test_a_turn_that_was_cut_and_begun_again_was_run_twice() -> None:
     assert wrong(["a"], ["a"], cut=["c"], c=2) == ["1 turns run twice"]
 
 
+def test_a_further_answer_in_a_turn_that_was_asked_for_twice_is_wrong() -> None:
+    story = Story(NOTHING, NOTHING, "one", uid="u", acknowledged=["a"])
+    steps = {"a 0": 1, "a 1": 2, "a 2": 1}
+    found = story.problems({"u": {"prompts": ["a"], "begun": {"a": 1}, "steps": steps}})
+    assert found == ["1 of the model's further answers in a turn asked for twice"]
+
+
 def test_a_turn_that_nobody_asked_for_is_wrong() -> None:
     assert wrong(["a"], ["a", "s"]) == ["1 turns that nobody asked for"]
 
