@@ -48,7 +48,7 @@ _SWEEP_SECONDS = 600.0
 _POOL_WORKERS = 4
 _FOLLOW_SECONDS = 5.0
 _LEFTOVER_SECONDS = 60.0
-_TENANT_SECONDS = 15.0
+_TEND_SECONDS = 15.0
 _DRAIN_SECONDS = 5.0
 _STOP_SECONDS = 10.0
 
@@ -157,7 +157,7 @@ async def _work(
         asyncio.create_task(pool_queue.run(), name="pool workers"),
         asyncio.create_task(_chore(_AUDIT_SECONDS, lambda: _audit(auditor, health)), name="audit"),
         asyncio.create_task(_chore(_SWEEP_SECONDS, lambda: sweep(kube, namespaces, kube.time())), name="sweep"),
-        asyncio.create_task(_chore(_TENANT_SECONDS, lambda: admission.learn_tenants(kube)), name="tenants"),
+        asyncio.create_task(_chore(_TEND_SECONDS, lambda: admission.tend(kube)), name="admission"),
         asyncio.create_task(_chore(_FOLLOW_SECONDS, lambda: follow_hosts(lasting, namespaces)), name="hosts"),
         asyncio.create_task(_chore(_LEFTOVER_SECONDS, lambda: clear_leftovers(lasting)), name="leftovers"),
     ]

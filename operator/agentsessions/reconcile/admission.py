@@ -103,6 +103,15 @@ class Admission:
             self._tenants, self._turns = tenants, None
             self._decide()
 
+    async def tend(self, kube: Kube) -> None:
+        """Do what nobody's pass does: give away the places of those that take too long to start, and learn tenants.
+
+        Raises KubeError.
+        """
+        if self._late():
+            self._decide()
+        await self.learn_tenants(kube)
+
     def turn(self, session: AgentSession, need: Need, now: datetime) -> Queue | None:
         """Return None if the session may start its pod, which is counted from now on; else where it stands in line."""
         key, uid, queue = session.key, session.metadata.uid, session.status.queue
@@ -215,10 +224,14 @@ class Admission:
         self._release(key)
         self._told.pop(key, None)
 
+    def _late(self) -> list[Key]:
+        """Return who has been starting for so long that others need not wait for it."""
+        old = self.clock() - STARTING_FOR.total_seconds()
+        return [key for key, since in self._starting.items() if since <= old]
+
     def _decide(self, but: Key | None = None) -> Turns:
         """Return whose turn it is, and call them, but for the one that asks."""
-        old = self.clock() - STARTING_FOR.total_seconds()
-        for key in [key for key, since in self._starting.items() if since <= old]:
+        for key in self._late():
             del self._starting[key]
             self._turns = None
         if self._turns is None:

@@ -26,6 +26,7 @@ from agentsessions.reconcile.plan import make_plan
 from agentsessions.reconcile.refusals import Refusals, patience
 from agentsessions.reconcile.rows import set_state
 from agentsessions.reconcile.telling import post
+from agentsessions.reconcile.unreadable import let_go
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class Reconciler:
             logs.warning(
                 "session cannot be read: CRD and operator differ", namespace=key[0], name=key[1], fields=str(error)
             )
-            return None
+            return await let_go(key, self.kube, now)
         if self.lasting is not None:
             await self.lasting.gone(key, but=session.metadata.uid if session else "")
         if session is None:

@@ -13,6 +13,7 @@ from agentsessions.api.config import Admission as Rules
 from agentsessions.api.config import Bounds
 from agentsessions.kube.errors import Refused, Transient
 from agentsessions.kube.paths import EVENTS, NAMESPACES, SESSIONS
+from agentsessions.policies.queueing import STARTING_FOR
 from unit import kubelet
 from unit.crowd import Crowd, crowd, rules
 from unit.kstatus import kstatus
@@ -81,6 +82,20 @@ def test_the_priority_of_the_template_holds_where_the_session_says_none() -> Non
     on.settle()
     on.finish_one()
     assert on.alive() == ["s1"], "a changed mind counts at once"
+
+
+def test_the_place_of_a_pod_that_takes_too_long_is_given_away_though_nobody_asks() -> None:
+    on = crowd(2, rules(waking=1))
+    on.settle()
+    (first,) = on.alive()
+    on.world.now = NOW + STARTING_FOR - timedelta(seconds=1)
+    finish(on.admission.tend(on.world))  # type: ignore[arg-type]
+    assert on.due == []
+    on.world.now += timedelta(seconds=1)
+    finish(on.admission.tend(on.world))  # type: ignore[arg-type]
+    assert [name for _, name in on.due] == [name for name in ("s0", "s1") if name != first]
+    on.settle()
+    assert len(on.alive()) == 2
 
 
 @pytest.mark.parametrize(
