@@ -114,7 +114,7 @@ test-e2e: setup ## Run the tests on a real cluster with the real agent image; ma
 	@$(RUN) -m pytest tests/cluster_checks tests/install tests/e2e tests/faults $(PYTEST_ARGS)
 
 .PHONY: test-thorough
-test-thorough: setup ## Run property tests and those on a real cluster with more of everything: cases, wakes, faults (hours)
+test-thorough: setup ## Run property tests and those on a real cluster with more of everything: cases, wakes, losses (hours)
 	@AGENTSESSIONS_THOROUGH=1 $(RUN) -m pytest tests/unit/reconcile $(PYTEST_ARGS)
 	@AGENTSESSIONS_THOROUGH=1 $(RUN) -m pytest tests/cluster_checks tests/e2e $(PYTEST_ARGS)
 

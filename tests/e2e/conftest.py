@@ -35,6 +35,7 @@ _ORDER = (
     "test_retries",
     "test_disruption",
     "test_limits",
+    "test_conversation_bounds",
     "test_restarts",
     "test_gateway",
     "test_host_doors",

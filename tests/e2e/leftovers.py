@@ -48,15 +48,16 @@ def make(lab: Lab) -> Leftovers:
     (policy,) = _policies(lab)
     needed = lab.run("needed", podRetentionPolicy="Retain", networkPolicy={"egress": [_ELSEWHERE]})
     (other,) = [one for one in _policies(lab) if one["metadata"]["name"] != policy["metadata"]["name"]]
-    copy = policy["metadata"]["labels"]
-    lab.api.create(policy | {"metadata": {"name": _COPY, "namespace": lab.namespace, "labels": copy}})
+    meta = {"name": _COPY, "namespace": lab.namespace, "labels": policy["metadata"]["labels"]}
+    copied = {"apiVersion": POLICIES.version, "kind": "NetworkPolicy", "metadata": meta, "spec": policy["spec"]}
+    lab.api.create(copied)
     own = _cleanup(lab, "needed", str(needed["metadata"]["uid"]))
-    copied = _cleanup(lab, "gone", _NOBODY, _COPY)
+    other_name = _cleanup(lab, "gone", _NOBODY, _COPY)
     gone = _cleanup(lab, "zz-gone", _NOBODY)  # the last that a sweep comes to
     return Leftovers(
         lab,
         stale=((POLICIES, _name(policy)), (PODS, gone)),
-        kept=((POLICIES, _name(other)), (POLICIES, _COPY), (PODS, own), (PODS, copied)),
+        kept=((POLICIES, _name(other)), (POLICIES, _COPY), (PODS, own), (PODS, other_name)),
     )
 
 

@@ -89,7 +89,7 @@ async def test_sessions_go_on_with_their_conversations_in_the_new_release(lab: L
             found = await asyncio.to_thread(lab.reason, name, "Running")
             assert condition(found, "Resumed")["reason"] == "TranscriptFound"
             assert len(lab.model_heard(found)) == 2
-            assert found["status"]["restarts"] == 0
+            assert found["status"]["failures"] == 0
     assert {image_of(one) for one in agents(lab)} == {new}
 
 

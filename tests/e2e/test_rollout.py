@@ -5,9 +5,12 @@ from functools import partial
 
 import pytest
 
-from e2e import manifests
+import cluster
+from e2e import broken, manifests
 from e2e.api import POOLS, SESSIONS, TEMPLATES, Json, condition
 from e2e.gateway import said
+from e2e.lab import Lab
+from e2e.sizes import THOROUGH
 from e2e.sleepers import slept, told
 from e2e.stage import Stage
 from e2e.stores import redis_store
@@ -123,13 +126,33 @@ async def test_a_session_awake_in_the_old_image_is_moved_after_its_turn_and_goes
     assert len(lab.model_heard(found)) == 3
 
 
+def image_with(fault: str, lab: Lab, provider: cluster.Provider) -> str:
+    """Return an image that does not start, for that reason."""
+    if fault == "cannot-be-pulled":
+        return NOWHERE
+    if fault == "ends-again-and-again":  # as the stand-in does when it is told to serve sessions
+        return lab.images.reference("standin")
+    if provider.name == "existing":
+        pytest.skip("an image that is broken can only be built into a cluster of one's own")
+    provider.load_images([broken.build()])
+    return broken.BROKEN.reference
+
+
 @pytest.mark.timeout(300)
 @pytest.mark.requirement("K02", "H03")
-@pytest.mark.parametrize("fault", ["cannot-be-pulled", "ends-again-and-again"])
-async def test_a_session_whose_new_image_does_not_start_wakes_in_the_old_one(stage: Stage, fault: str) -> None:
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "cannot-be-pulled",
+        "ends-again-and-again",
+        pytest.param("has-no-cli", marks=pytest.mark.skipif(not THOROUGH, reason="an image more")),
+    ],
+)
+async def test_a_session_whose_new_image_does_not_start_wakes_in_the_old_one(
+    stage: Stage, provider: cluster.Provider, fault: str
+) -> None:
     lab, name = stage.lab, fault
-    # The stand-in ends at once when it is told to serve sessions.
-    bad = NOWHERE if fault == "cannot-be-pulled" else lab.images.reference("standin")
+    bad = await asyncio.to_thread(image_with, fault, lab, provider)
     old = await awake_with_a_past(stage, name, idleTimeoutSeconds=3600)
     image = old["spec"]["containers"][0]["image"]
     lab.api.patch(SESSIONS, lab.namespace, name, {"spec": {"image": bad}})
@@ -139,6 +162,7 @@ async def test_a_session_whose_new_image_does_not_start_wakes_in_the_old_one(sta
     assert found["status"]["rollout"]["currentImage"] == image == found["status"]["resolved"]["image"]
     assert found["status"]["rollout"]["failedImage"] == bad
     assert says(found, "Progressing") == ("False", "RolledBack")
+    assert fault != "has-no-cli" or "CLI of its image does not start" in found["status"]["lastTermination"]["message"]
     assert says(found, "Resumed") == ("True", "TranscriptFound")
     assert lab.event(name, "RolledBack")["type"] == "Warning"
     assert len(lab.model_heard(found)) == 2
