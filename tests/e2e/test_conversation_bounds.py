@@ -7,6 +7,7 @@ import pytest
 
 from e2e.api import SESSIONS, Json, condition
 from e2e.gateway import said
+from e2e.manifests import bash, say
 from e2e.sleepers import slept, told
 from e2e.stage import Stage
 from e2e.stores import redis_store
@@ -27,7 +28,7 @@ async def test_a_conversation_outlives_its_models_failure_its_process_and_its_ag
     assert (failed[-1].kind, failed[-1].data["reason"]) == ("done", "ModelUnavailable")
     assert lab.model_requests(lab.session(name)) == 2, "the first try, and one more"
     await asyncio.to_thread(lab.event, name, "ModelUnavailable")
-    assert said(await client.say_text(told(0))) == ["answer 0"]
+    assert said(await client.say(bash("sleep 2"), say("answer 0")))[-1] == "answer 0"
     async with asyncio.timeout(60):
         while not (await client.state()).get("restarts"):  # noqa: ASYNC110 - its host has no event for this
             await asyncio.sleep(0.2)
