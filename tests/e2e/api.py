@@ -82,6 +82,7 @@ _KINDS = {
     "Service": SERVICES,
     "HorizontalPodAutoscaler": AUTOSCALERS,
     "PriorityClass": PRIORITY_CLASSES,
+    "NetworkPolicy": POLICIES,
 }
 
 

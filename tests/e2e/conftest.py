@@ -91,9 +91,11 @@ def leftovers(
     """What sessions have left behind, older the later it is asked for."""
     name = f"e2e-{secrets.token_hex(4)}"
     api.create(manifests.namespace(name))
-    wait_for(api, ACCOUNTS, name, "default", lambda thing: thing is not None, "the account that pods have")
-    yield made.make(Lab(name, api, terminal, operator, witness, images))
-    api.delete(NAMESPACES, None, name)
+    try:
+        wait_for(api, ACCOUNTS, name, "default", lambda thing: thing is not None, "the account that pods have")
+        yield made.make(Lab(name, api, terminal, operator, witness, images))
+    finally:
+        api.delete(NAMESPACES, None, name)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -8,9 +8,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cluster import Provider
-from e2e.api import NODES, PODS, Api, ApiError, Json
-from e2e.operator_pod import NAMESPACE, Operator
-from e2e.waiting import eventually
+from e2e.api import DEPLOYMENTS, NODES, PODS, Api, ApiError, Json
+from e2e.manifests import STAND_IN_NAMESPACE
+from e2e.operator_pod import NAMESPACE, Operator, is_rolled_out
+from e2e.waiting import eventually, wait_for
 
 
 def end_operator(operator: Operator, api: Api, provider: Provider) -> str:
@@ -40,6 +41,18 @@ def cordoned(api: Api, node: str) -> Iterator[None]:
         yield
     finally:
         cordon(api, node, False)
+
+
+def cleared(api: Api, node: str) -> None:
+    """Have all Deployments run on other nodes; the node has to be cordoned."""
+    for pod in api.list(PODS, None, fieldSelector=f"spec.nodeName={node}"):
+        meta = pod["metadata"]
+        if any(owner["kind"] == "ReplicaSet" for owner in meta.get("ownerReferences", [])):
+            api.delete(PODS, meta["namespace"], meta["name"])
+            wait_for(api, PODS, meta["namespace"], meta["name"], lambda found: found is None, "its end")
+    for namespace in (NAMESPACE, "kube-system", STAND_IN_NAMESPACE):
+        for one in api.list(DEPLOYMENTS, namespace):
+            wait_for(api, DEPLOYMENTS, namespace, one["metadata"]["name"], is_rolled_out, "its rollout")
 
 
 def evict(api: Api, namespace: str, pod: str) -> None:

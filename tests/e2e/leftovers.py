@@ -1,11 +1,14 @@
 """What sessions leave behind that nothing owns, made when a run begins, since only what is old is swept up."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from agentsessions.api.names import (
     CLEANUP,
     LABEL_ATTEMPT,
+    LABEL_NETWORK_POLICY,
     LABEL_SESSION,
     LABEL_SESSION_UID,
     cleanup_name,
@@ -18,6 +21,7 @@ from e2e.lab import Lab
 
 _NOBODY = "00000000-0000-4000-8000-000000000000"
 _COPY = "copied-by-somebody"
+_NO_LABELS: Mapping[str, str] = MappingProxyType({})
 _ELSEWHERE: Json = {"cidr": "192.0.2.0/24", "port": 443}
 """Where a session may go that its neighbour may not: they come under policies of their own."""
 
@@ -51,7 +55,8 @@ def make(lab: Lab) -> Leftovers:
     meta = {"name": _COPY, "namespace": lab.namespace, "labels": policy["metadata"]["labels"]}
     copied = {"apiVersion": POLICIES.version, "kind": "NetworkPolicy", "metadata": meta, "spec": policy["spec"]}
     lab.api.create(copied)
-    own = _cleanup(lab, "needed", str(needed["metadata"]["uid"]))
+    under = {LABEL_NETWORK_POLICY: other["metadata"]["labels"][LABEL_NETWORK_POLICY]}
+    own = _cleanup(lab, "needed", str(needed["metadata"]["uid"]), under=under)
     other_name = _cleanup(lab, "gone", _NOBODY, _COPY)
     gone = _cleanup(lab, "zz-gone", _NOBODY)  # the last that a sweep comes to
     return Leftovers(
@@ -69,12 +74,12 @@ def _name(thing: Json) -> str:
     return str(thing["metadata"]["name"])
 
 
-def _cleanup(lab: Lab, session: str, uid: str, name: str = "") -> str:
-    """Make a pod as one that clears a session's store, which never starts; return its name."""
+def _cleanup(lab: Lab, session: str, uid: str, name: str = "", under: Mapping[str, str] = _NO_LABELS) -> str:
+    """Make a pod as one that clears a session's store, `under` a policy, which never starts; return its name."""
     name = name or cleanup_name(session, uid)
     gates = [{"name": "e2e.agentsessions.dev/never"}]
     body = manifests.server_pod(lab.namespace, name, lab.images.reference("standin"), schedulingGates=gates)
     labels = {LABEL_SESSION: session, LABEL_SESSION_UID: uid, LABEL_ATTEMPT: "0"}
-    body["metadata"]["labels"] = common_labels(CLEANUP) | labels
+    body["metadata"]["labels"] = common_labels(CLEANUP) | labels | dict(under)
     lab.api.create(body)
     return name

@@ -13,16 +13,14 @@ import pytest
 import cluster
 from cluster.local.provider import LocalProvider
 from e2e import manifests, wires
-from e2e.api import DEPLOYMENTS, PODS, Api
 from e2e.gateway import Event, reached, said
-from e2e.killing import cordoned
+from e2e.killing import cleared, cordoned
 from e2e.lab import Labs
-from e2e.operator_pod import NAMESPACE, is_rolled_out
 from e2e.sizes import THOROUGH
 from e2e.sleepers import slept, told
 from e2e.stage import Stage, is_elsewhere
 from e2e.stores import Store, redis_store
-from e2e.waiting import eventually, wait_for
+from e2e.waiting import eventually
 from standin.conversation import digest
 
 _MOVED_SECONDS = 300
@@ -52,7 +50,7 @@ def scene(labs: Labs, provider: cluster.Provider) -> Iterator[Scene]:
         safe = store.node()
         doomed = next(node for node in provider.nodes() if node != safe)
         with cordoned(lab.api, doomed):
-            _cleared(lab.api, doomed)
+            cleared(lab.api, doomed)
             lab.operator.wait_ready()
         with reached(lab.api, lab.terminal) as gateway:
             yield Scene(Stage.built(lab, gateway), store, provider, doomed, safe)
@@ -137,18 +135,6 @@ def _moved(store: Store, node: str, *others: str) -> None:
             for other in others:
                 closed.enter_context(cordoned(store.api, other))
             store.begin_anew()
-
-
-def _cleared(api: Api, node: str) -> None:
-    """Have all Deployments run on other nodes."""
-    for pod in api.list(PODS, None, fieldSelector=f"spec.nodeName={node}"):
-        meta = pod["metadata"]
-        if any(owner["kind"] == "ReplicaSet" for owner in meta.get("ownerReferences", [])):
-            api.delete(PODS, meta["namespace"], meta["name"])
-            wait_for(api, PODS, meta["namespace"], meta["name"], lambda found: found is None, "its end")
-    for namespace in (NAMESPACE, "kube-system", manifests.STAND_IN_NAMESPACE):
-        for one in api.list(DEPLOYMENTS, namespace):
-            wait_for(api, DEPLOYMENTS, namespace, one["metadata"]["name"], is_rolled_out, "its rollout")
 
 
 def _runs(command: str) -> bool:

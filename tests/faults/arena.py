@@ -105,6 +105,10 @@ class Arena:
         """Return the ids of sessions with a pod on that node."""
         return {uid for uid, node in self._nodes().items() if node == self.doomed()}
 
+    def at_home_on_doomed(self) -> set[str]:
+        """Return the ids of sessions with a pod on that node that is not on its way out already."""
+        return {uid for uid, node in self._nodes(staying=True).items() if node == self.doomed()}
+
     def elsewhere(self) -> set[str]:
         """Return the ids of sessions with a pod on another node."""
         return {uid for uid, node in self._nodes().items() if node != self.doomed()}
@@ -119,10 +123,11 @@ class Arena:
         for node in self.provider.nodes():
             cordon(self.api, node, False)
 
-    def _nodes(self) -> dict[str, str]:
-        """Return the node of each session's pod, by the session's id."""
+    def _nodes(self, *, staying: bool = False) -> dict[str, str]:
+        """Return the node of each session's pod, by the session's id; `staying`: without pods that are deleted."""
         pods = self.api.list(PODS, self.lab.namespace, labelSelector=UID_LABEL)
-        return {pod["metadata"]["labels"][UID_LABEL]: pod["spec"].get("nodeName", "") for pod in pods}
+        chosen = [pod for pod in pods if not staying or "deletionTimestamp" not in pod["metadata"]]
+        return {pod["metadata"]["labels"][UID_LABEL]: pod["spec"].get("nodeName", "") for pod in chosen}
 
     def heal(self) -> None:
         """End what lasts of faults, wait until operator, store and gateways are whole, and open new ways to these."""

@@ -39,6 +39,7 @@ class Rounds:
     chance: random.Random
     _cast: Cast = field(init=False)
     _doomed: set[str] = field(default_factory=set)
+    _at_home: set[str] = field(default_factory=set)
     _ledger: Ledger = field(init=False)
     _model: str = field(init=False)
 
@@ -114,6 +115,8 @@ class Rounds:
         """Return what status says anew of the end of a session's host, if it is not what has been done to it."""
         if not cell.hit or act.moment.sleeps or not (reasons := self.strike.reasons):
             return []
+        if self.strike.node and act.story.uid not in self._at_home:
+            return []  # the pod of its last wake was on its way out: that is no end of its host
         try:
             await asyncio.to_thread(eventually, act.story.ended_by, reasons.__contains__, "its last end", TOLD_SECONDS)
         except WaitFailed as error:
@@ -158,6 +161,7 @@ class Rounds:
         await asyncio.sleep(LONGEST)
         if self.strike.node:
             self._doomed = await asyncio.to_thread(self.arena.on_doomed)
+            self._at_home = await asyncio.to_thread(self.arena.at_home_on_doomed)
             if not self.strike.volume:  # a session whose volume is made elsewhere could be struck in no further round
                 await asyncio.to_thread(self.arena.scatter)
         at = time.monotonic()
@@ -176,7 +180,9 @@ class Rounds:
         for act, cell, found, missing in zip(acts, cells, problems, untold, strict=True):
             story = act.story
             cell.acknowledged, cell.cut = len(story.acknowledged), len(story.cut)
-            cell.problems += found + missing + story.problems(seen) + self._logged(entries, act, cell)
+            cell.problems += (
+                found + missing + story.problems(seen, repeats=self.strike.repeats) + self._logged(entries, act, cell)
+            )
             cell.problems += self.arena.lab.witness.at_once(story.uid)
         assert self.arena.model() == self._model, "the model's stand-in was started anew: what it had seen is lost"
         await self._end(acts, cells)

@@ -17,7 +17,7 @@ from e2e.stores import Store
 from e2e.waiting import WaitFailed
 from standin.conversation import digest
 
-PATIENCE = 150
+PATIENCE = 300
 """Seconds until a message of which nobody can say what became of it is a failure."""
 _ATTEMPT_SECONDS = 60
 """After which a client that hears nothing asks again."""
@@ -131,18 +131,23 @@ class Story:
         assert outcome, f"nobody could say what became of message {self.sent}"
         (self.acknowledged if outcome == "done" else self.cut).append(digest(text))
 
-    def problems(self, seen: Mapping[str, Json]) -> list[str]:
-        """Return what must not be, by what the model has seen of each session."""
+    def problems(self, seen: Mapping[str, Json], *, repeats: bool = False) -> list[str]:
+        """Return what must not be, by what the model has seen of each session.
+
+        `repeats`: a CLI may have lost its connection and asked again by itself; then it counts from how many pods.
+        """
         mine = seen.get(self.uid, {})
         history: list[str] = mine.get("prompts", [])
-        begun = Counter[str](mine.get("begun", {}))
+        begun = Counter[str](mine.get("askers" if repeats else "begun", {}))
         if self.acknowledged and not set(history) & set(self.acknowledged):
             return [f"a blank conversation: {len(self.acknowledged)} acknowledged turns are not in it"]
         lost = [one for one in self.acknowledged if one not in history]
         # Also one whose first run was lost with its pod, and is in no history.
         strange = begun.keys() - {*self.acknowledged, *self.cut}
         twice = [one for one in (*self.acknowledged, *self.cut) if begun[one] > 1 or history.count(one) > 1]
-        again = sum(1 for step, times in mine.get("steps", {}).items() if times > 1 and not step.endswith(" 0"))
+        again = sum(
+            1 for step, times in mine.get("steps", {}).items() if times > 1 and not (repeats or step.endswith(" 0"))
+        )
         order = [one for one in history if one in self.acknowledged]
         out = [f"{len(lost)} acknowledged turns lost"] if lost else []
         out += [f"{len(twice)} turns run twice"] if twice else []

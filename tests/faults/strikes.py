@@ -11,7 +11,7 @@ from e2e.leadership import two_replicas
 from e2e.operator_pod import NAMESPACE
 from e2e.terminal import CommandFailed
 from e2e.waiting import eventually
-from faults import clocks, control, room, versions
+from faults import clocks, control, losing, room, versions
 from faults.arena import Arena
 from faults.control import local
 from faults.story import DISK_MEGABYTES, Story
@@ -30,6 +30,7 @@ EVICTED_SECONDS = 150
 
 _EVICTED, _DELETED = frozenset({"Evicted"}), frozenset({"PodStopped", "HostLost"})
 _KILLED, _CLI = frozenset({"HostCrashed"}), frozenset({"CLIFailed"})
+_LOST = frozenset({"NodeLost"})
 _DISK = frozenset({"EphemeralStorageExceeded"})
 
 
@@ -42,6 +43,7 @@ class Strike:
     whether there is something of a session's own to strike at. `seconds`: the longest time until a session has done
     what it was at. `volume`: sessions have one. `own` says whether it struck, or when, by the pod's clock in seconds.
     `shared` says when it did (monotonic), if that was not at once.
+    `repeats`: it lasts until a CLI that cannot reach the model asks again, once it can.
     `brief`: what it strikes at is gone within a fraction of a second once its session is put away.
     `reasons`: by one of them `lastTermination` tells anew afterwards how the session's host ended, where it is known.
     """
@@ -60,6 +62,7 @@ class Strike:
     volume: bool = False
     reasons: frozenset[str] = frozenset()
     brief: bool = False
+    repeats: bool = False
 
     @property
     def ends_hosts(self) -> bool:
@@ -223,6 +226,17 @@ STRIKES = (
     Strike("kubelet stopped", "kubelet-stopped", shared=_kubelet_stopped, local=True, node=True, cuts=False),
     Strike("node without power for a while", "power-cut", shared=_node_lost_power, local=True, node=True),
     Strike("node cut off for a while", "cut-off", shared=control.node_cut_off, local=True, node=True),
+    Strike(
+        "node cut off until it is lost",
+        "node-lost",
+        shared=losing.node_lost,
+        around=losing.nothing_else_there,
+        local=True,
+        node=True,
+        seconds=losing.LOST_SECONDS,
+        reasons=_LOST,
+        repeats=True,
+    ),
     Strike("API server killed", "apiserver-killed", shared=control.api_server_killed, local=True, cuts=False),
     Strike("etcd killed", "etcd-killed", shared=control.etcd_killed, local=True, cuts=False),
     Strike(

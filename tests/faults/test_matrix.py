@@ -43,8 +43,8 @@ FEW = len(STRIKES) if ALL else size(3, len(STRIKES))
 CHOICE = os.environ.get("AGENTSESSIONS_MOMENTS", str(size(3, len(MOMENTS))))
 COPIES = int(os.environ.get("AGENTSESSIONS_COPIES", size(1, 4)))
 FILE = os.environ.get("AGENTSESSIONS_FAULTS_FILE", "")
-UNSHOWN = frozenset({"older-operator"})
-"""Faults that are not drawn, since they take an image more; who asks for all gets them."""
+UNSHOWN = frozenset({"older-operator", "node-lost"})
+"""Faults that are not drawn, since they take an image more, or minutes; who asks for all gets them."""
 SECONDS = 600
 """Longest time of a round."""
 AT_ONCE = 64

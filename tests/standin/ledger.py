@@ -15,6 +15,7 @@ class SessionCount:
     """What is known of one session's requests; `begun`: how often each prompt was the last word, by its digest.
 
     `steps`: how often each request came, by the digest of its prompt and how many answers there were to that already.
+    `askers`: how many addresses a first answer to each prompt was asked for from.
     """
 
     requests: int = 0
@@ -24,6 +25,7 @@ class SessionCount:
     prompts: tuple[str, ...] = ()
     begun: dict[str, int] = field(default_factory=dict)
     steps: dict[str, int] = field(default_factory=dict)
+    askers: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -32,6 +34,7 @@ class Ledger:
 
     sessions: dict[str, SessionCount] = field(default_factory=dict)
     given: Counter[tuple[str, int, int]] = field(default_factory=Counter)
+    addresses: dict[tuple[str, str], set[str]] = field(default_factory=dict)
 
     _serials: Iterator[int] = field(default_factory=lambda: count(1))
 
@@ -39,8 +42,10 @@ class Ledger:
         """Return a number that no other answer has."""
         return f"{next(self._serials):06d}"
 
-    def note_request(self, session: str, messages: int, answers: int, prompts: tuple[str, ...] = ()) -> None:
-        """Count one request that carried so many messages, so many of them from the model, and these prompts."""
+    def note_request(
+        self, session: str, messages: int, answers: int, prompts: tuple[str, ...] = (), address: str = ""
+    ) -> None:
+        """Count one request from an address, with so many messages, so many of them the model's, and these prompts."""
         seen = self.sessions.setdefault(session, SessionCount())
         seen.requests += 1
         seen.messages, seen.answers, seen.prompts = messages, answers, prompts
@@ -49,6 +54,9 @@ class Ledger:
             seen.steps[step] = seen.steps.get(step, 0) + 1
         if not answers and prompts:
             seen.begun[prompts[-1]] = seen.begun.get(prompts[-1], 0) + 1
+            known = self.addresses.setdefault((session, prompts[-1]), set())
+            known.add(address)
+            seen.askers[prompts[-1]] = len(known)
 
     def note_error(self, session: str) -> None:
         """Count one scripted error."""

@@ -54,7 +54,7 @@ async def messages(request: web.Request) -> web.StreamResponse:
     session = request.headers.get(SESSION_HEADER, "")
     try:
         body = json.loads(await request.read())
-        step = _step_for(request.app[LEDGER], session, body)
+        step = _step_for(request.app[LEDGER], session, body, request.remote or "")
     except (json.JSONDecodeError, ScriptError) as error:
         return _error(Failure(status=400, type="invalid_request_error", message=str(error)))
     if step.delay:
@@ -67,13 +67,13 @@ async def messages(request: web.Request) -> web.StreamResponse:
     return await _stream(request, step, body, serial)
 
 
-def _step_for(ledger: Ledger, session: str, body: dict[str, Any]) -> Step:
+def _step_for(ledger: Ledger, session: str, body: dict[str, Any], address: str) -> Step:
     side = side_answer(body)
     if side is not None:
         return Step(text=side)
     position: Position = locate(body.get("messages", []))
     seen = body.get("messages", [])
-    ledger.note_request(session, len(seen), position.answered, prompt_digests(seen))
+    ledger.note_request(session, len(seen), position.answered, prompt_digests(seen), address)
     names = frozenset(str(tool.get("name")) for tool in body.get("tools") or [])
     step = choose(position, names, lambda index, times: ledger.take_error(session, position.turn, index, times))
     if step.error is not None:

@@ -43,6 +43,13 @@ def test_a_further_answer_in_a_turn_that_was_asked_for_twice_is_wrong() -> None:
     assert found == ["1 of the model's further answers in a turn asked for twice"]
 
 
+def test_a_cli_that_asks_again_by_itself_is_told_from_a_turn_that_two_pods_ran() -> None:
+    story = Story(NOTHING, NOTHING, "one", uid="u", acknowledged=["a", "b"])
+    seen: dict[str, Json] = {"u": {"prompts": ["a", "b"], "begun": {"a": 2, "b": 2}, "askers": {"a": 1, "b": 2}}}
+    assert story.problems(seen) == ["2 turns run twice"]
+    assert story.problems(seen, repeats=True) == ["1 turns run twice"]
+
+
 def test_a_turn_that_nobody_asked_for_is_wrong() -> None:
     assert wrong(["a"], ["a", "s"]) == ["1 turns that nobody asked for"]
 

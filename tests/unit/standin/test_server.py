@@ -106,7 +106,10 @@ async def test_requests_are_counted_by_session_and_never_shown(client: ClientSes
         seen = await response.json()
     prompts = [digest(_request({"text": "confidential"})["messages"][0]["content"])]
     one = {"requests": 1, "errors": 0, "messages": 1, "answers": 0, "prompts": prompts}
-    twice, once = ({"begun": {prompts[0]: times}, "steps": {f"{prompts[0]} 0": times}} for times in (2, 1))
+    twice, once = (
+        {"begun": {prompts[0]: times}, "steps": {f"{prompts[0]} 0": times}, "askers": {prompts[0]: 1}}
+        for times in (2, 1)
+    )
     assert seen == {"total": 3, "sessions": {"a": one | twice | {"requests": 2}, "b": one | once}}
 
 
