@@ -25,6 +25,8 @@ from agentsessions.hosts.keys import KeyRing, key_ring, new_key
 
 Json = dict[str, Any]
 PATIENCE = 60.0
+OWN_MOUNTS = ("unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"]))
+"""Words that make a command see what it mounts, and nobody else."""
 
 
 class ControlPlane:
@@ -141,8 +143,7 @@ class Host:
         run = f'cd "$0/workspace" && exec {sys.executable} -m agentrunner serve'
         if self.seen_as == self.folder:
             return ["sh", "-c", run, str(self.folder)]
-        unshare = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
-        return [*unshare, "sh", "-c", f'mount --bind "$1" "$0" && {run}', str(self.seen_as), str(self.folder)]
+        return [*OWN_MOUNTS, "sh", "-c", f'mount --bind "$1" "$0" && {run}', str(self.seen_as), str(self.folder)]
 
     async def kill(self) -> None:
         """Kill the host and everything that it has started, as the death of a container does.

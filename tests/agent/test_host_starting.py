@@ -1,14 +1,13 @@
 """What a host does that is told to stop while it starts: a second alone, half a minute where many start at a time."""
 
 import asyncio
-import os
 from pathlib import Path
 
 import claude_agent_sdk
 import pytest
 
 from agent.container import handles_sigterm
-from agent.host import Host, texts
+from agent.host import OWN_MOUNTS, Host, texts
 from agent.kept import Kept
 from agent.model import Model, script
 from agentsessions.api.host import EXIT_CLI, PROVES_CLI
@@ -53,9 +52,8 @@ class Broken(Host):
         program.write_text("#!/bin/sh\nexit 1\n")
         program.chmod(0o755)
         there = Path(claude_agent_sdk.__file__).parent / "_bundled" / "claude"
-        unshare = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
         bound = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
-        return [*unshare, "sh", "-c", bound, "sh", str(program), str(there), *super()._command()]
+        return [*OWN_MOUNTS, "sh", "-c", bound, "sh", str(program), str(there), *super()._command()]
 
 
 @pytest.mark.requirement("K02")

@@ -166,6 +166,11 @@ def gated(command: str = "true", gate: str = "/tmp/go") -> Json:
     return manifests.bash(f"{wait}; {command}", timeout=600_000)
 
 
+def image_of(pod: Json) -> str:
+    """Return the image that a pod was made with."""
+    return str(pod["spec"]["containers"][0]["image"])
+
+
 def is_finished(session: Json) -> bool:
     """Return whether the session has finished, well or not."""
     return "completionTime" in session.get("status", {})

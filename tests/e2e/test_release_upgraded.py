@@ -11,7 +11,7 @@ import cluster
 from e2e import install, manifests, older
 from e2e.api import DEPLOYMENTS, PODS, Json, condition
 from e2e.gateway import reached, said
-from e2e.lab import Lab, Labs, gated
+from e2e.lab import Lab, Labs, gated, image_of
 from e2e.manifests import say
 from e2e.operator_pod import NAMESPACE, is_ready, is_rolled_out
 from e2e.sizes import THOROUGH
@@ -114,8 +114,3 @@ def agents(lab: Lab) -> list[Json]:
 def ready_hosts(stage: Stage) -> list[str]:
     """Return the images of the pool's hosts that are ready."""
     return [image_of(pod) for pod in stage.hosts() if is_ready(pod)]
-
-
-def image_of(pod: Json) -> str:
-    """Return the image that a pod was made with."""
-    return str(pod["spec"]["containers"][0]["image"])

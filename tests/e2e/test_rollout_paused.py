@@ -9,7 +9,7 @@ import pytest
 from e2e import install, manifests
 from e2e.api import TEMPLATES, Json
 from e2e.gateway import reached, said
-from e2e.lab import Lab, Labs
+from e2e.lab import Lab, Labs, image_of
 from e2e.sleepers import slept, told
 from e2e.stage import Stage
 from e2e.stores import redis_store
@@ -31,8 +31,7 @@ def _own_values(lab: Lab) -> Iterator[None]:
     try:
         yield
     finally:
-        lab.operator.keep_evidence()
-        install.install_operator(lab.terminal, lab.operator, install.values(lab.images))
+        chosen(lab)
 
 
 @pytest.mark.timeout(600)
@@ -43,14 +42,14 @@ async def test_sessions_awake_in_the_old_image_stay_while_it_is_paused_and_leave
     lab.api.apply(manifests.template(lab.namespace, "agents", sessionStore=store.given_to(lab)))
     pods = [await awake(stage, name) for name in _NAMES]
     other = str(pods[0]["status"]["containerStatuses"][0]["imageID"])  # the same image by another name
-    await asyncio.to_thread(chosen, lab, _PAUSED)
+    await asyncio.to_thread(chosen, lab, rollout=_PAUSED)
     lab.api.patch(TEMPLATES, lab.namespace, "agents", {"spec": {"image": other}})
     # The operator has seen the template when a session has it that was made after it, and looks at all of them then.
     newcomer = await awake(stage, "newcomer")
     assert image_of(newcomer) == other
     await asyncio.sleep(5)
     assert [uids(lab, name) for name in _NAMES] == [[pod["metadata"]["uid"]] for pod in pods]
-    await asyncio.to_thread(chosen, lab, _GOES_ON)
+    await asyncio.to_thread(chosen, lab, rollout=_GOES_ON)
     for name in _NAMES:
         await asyncio.to_thread(stage.asleep, name)
     for name in _NAMES:
@@ -69,15 +68,10 @@ async def awake(stage: Stage, name: str) -> Json:
     return pod
 
 
-def chosen(lab: Lab, rollout: Json) -> None:
-    """Have the release with these rules, as a person does."""
+def chosen(lab: Lab, **more: Json) -> None:
+    """Have the release with these values besides its own, as a person does."""
     lab.operator.keep_evidence()
-    install.install_operator(lab.terminal, lab.operator, install.values(lab.images) | {"rollout": rollout})
-
-
-def image_of(pod: Json) -> str:
-    """Return the image that a pod was made with."""
-    return str(pod["spec"]["containers"][0]["image"])
+    install.install_operator(lab.terminal, lab.operator, install.values(lab.images) | more)
 
 
 def uids(lab: Lab, name: str) -> list[str]:

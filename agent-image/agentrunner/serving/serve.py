@@ -56,7 +56,7 @@ async def _serve(host: HostSettings, verifier: Verifier, keeping: Keeping, log: 
         asyncio.get_running_loop().add_signal_handler(number, told.set)
     if stop.is_set:
         told.set()
-    if host.proves_cli and not await starts(host.tmp, told, log):
+    if host.proves_cli and not await starts(host, told, log):
         return EXIT_CLI
     registry = Registry(host, log, news.session_changed, keeping)
     await registry.reopen()

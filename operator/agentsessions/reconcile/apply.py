@@ -1,12 +1,14 @@
 """Carries out a plan's actions against the API server, in order; the first that fails ends the pass."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from weakref import WeakValueDictionary
 
 from agentsessions import logs, metrics
 from agentsessions.api.base import Json
 from agentsessions.api.names import FIELD_MANAGER
+from agentsessions.api.session import ObjectMeta
 from agentsessions.kube.client import Kube
 from agentsessions.kube.errors import AlreadyExists, Conflict, NotFound, Refused
 from agentsessions.kube.paths import BUDGETS, NETWORK_POLICIES, PODS, SESSIONS, kind_of
@@ -72,7 +74,7 @@ async def _one(action: Action, kube: Kube) -> Applied | None:
     elif isinstance(action, StartOwner):
         await _start_owner(action, kube)
     elif isinstance(action, SetFinalizers):
-        await _set_finalizers(action, kube)
+        await set_finalizers(action.session.metadata, action.finalizers, kube)
     else:
         return await _delete_session(action, kube)
     return None
@@ -161,10 +163,9 @@ async def _mark_pod(action: MarkPod, kube: Kube) -> None:
         return  # it was replaced, or is gone; its next event brings us back
 
 
-async def _set_finalizers(action: SetFinalizers, kube: Kube) -> None:
-    """Patch the finalizers and nothing else. Raises Conflict if anybody has changed the session meanwhile."""
-    meta = action.session.metadata
-    wanted = {"uid": meta.uid, "resourceVersion": meta.resource_version, "finalizers": list(action.finalizers)}
+async def set_finalizers(meta: ObjectMeta, finalizers: Sequence[str], kube: Kube) -> None:
+    """Patch a session's finalizers and nothing else. Raises Conflict if anybody has changed it meanwhile."""
+    wanted = {"uid": meta.uid, "resourceVersion": meta.resource_version, "finalizers": list(finalizers)}
     await kube.merge(SESSIONS, meta.namespace, meta.name, {"metadata": wanted}, manager=FIELD_MANAGER)
 
 

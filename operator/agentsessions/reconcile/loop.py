@@ -61,7 +61,7 @@ class Reconciler:
             logs.warning(
                 "session cannot be read: CRD and operator differ", namespace=key[0], name=key[1], fields=str(error)
             )
-            return await let_go(key, self.kube, now)
+            return await let_go(error.metadata, self.kube, now)
         if self.lasting is not None:
             await self.lasting.gone(key, but=session.metadata.uid if session else "")
         if session is None:

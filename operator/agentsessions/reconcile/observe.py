@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from agentsessions.api.base import Json
 from agentsessions.api.names import DEFAULT_TEMPLATE, LABEL_SESSION_UID
-from agentsessions.api.session import AgentSession
+from agentsessions.api.session import AgentSession, ObjectMeta
 from agentsessions.api.storage import LocalReference
 from agentsessions.api.template import AgentTemplateSpec, TemplateFields
 from agentsessions.kube.client import Kube
@@ -25,6 +25,10 @@ _STILL_TRUE = timedelta(minutes=4)
 
 class UnreadableSession(Exception):
     """A session that the API server accepted and this operator cannot read; the text names the fields."""
+
+    def __init__(self, fields: str, metadata: ObjectMeta) -> None:
+        super().__init__(fields)
+        self.metadata = metadata
 
 
 @dataclass
@@ -72,7 +76,7 @@ def _session(raw: Json) -> AgentSession:
     try:
         return AgentSession.model_validate(raw)
     except ValidationError as error:
-        raise UnreadableSession(", ".join(_fields(error))) from error
+        raise UnreadableSession(", ".join(_fields(error)), ObjectMeta.model_validate(raw["metadata"])) from error
 
 
 def _fields(error: ValidationError) -> list[str]:

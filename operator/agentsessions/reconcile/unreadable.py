@@ -3,37 +3,30 @@
 from datetime import datetime, timedelta
 
 from agentsessions import logs
-from agentsessions.api.base import Json
-from agentsessions.api.names import FIELD_MANAGER, FINALIZER
+from agentsessions.api.names import FINALIZER
+from agentsessions.api.session import ObjectMeta
 from agentsessions.kube.client import Kube
-from agentsessions.kube.paths import SESSIONS
+from agentsessions.reconcile.apply import set_finalizers
 
 PATIENCE = timedelta(minutes=10)
 """How long one that is being deleted waits for an operator that can read it, as after a rollback."""
 
 
-async def let_go(key: tuple[str, str], kube: Kube, now: datetime) -> timedelta | None:
+async def let_go(meta: ObjectMeta, kube: Kube, now: datetime) -> timedelta | None:
     """Take our finalizer off one that is being deleted and has waited; return when to look again. Raises KubeError.
 
     What is stored of it stays: where that is, stands in what cannot be read.
     """
-    meta = ((await kube.get(SESSIONS, *key)) or {}).get("metadata", {})
-    if "deletionTimestamp" not in meta or FINALIZER not in meta.get("finalizers", []):
+    if meta.deletion_timestamp is None or FINALIZER not in meta.finalizers:
         return None
-    left = datetime.fromisoformat(meta["deletionTimestamp"]) + PATIENCE - now
+    left = meta.deletion_timestamp + PATIENCE - now
     if left > timedelta():
         return left
-    await kube.merge(SESSIONS, *key, {"metadata": _without(meta)}, manager=FIELD_MANAGER)
+    await set_finalizers(meta, [one for one in meta.finalizers if one != FINALIZER], kube)
     logs.warning(
         "session let go that cannot be read: what is stored of it stays",
-        namespace=key[0],
-        name=key[1],
-        uid=meta["uid"],
+        namespace=meta.namespace,
+        name=meta.name,
+        uid=meta.uid,
     )
     return None
-
-
-def _without(meta: Json) -> Json:
-    """Return the metadata to write, if nobody has changed the session meanwhile."""
-    others = [one for one in meta["finalizers"] if one != FINALIZER]
-    return {"uid": meta["uid"], "resourceVersion": meta["resourceVersion"], "finalizers": others}

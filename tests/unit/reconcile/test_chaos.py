@@ -6,18 +6,17 @@ from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from agentsessions.api.base import Json
 from agentsessions.api.status import AgentSessionStatus
-from agentsessions.kube.errors import Transient
 from agentsessions.kube.paths import PODS, SESSIONS, Kind
 from unit import kubelet
-from unit.interrupted import at_request, raise_
+from unit.interrupted import NUMBERS, Interrupted, at_request
 from unit.kstatus import kstatus
 from unit.make import NAMESPACE, make_report, make_session
 from unit.operator_at_work import Operator, start_world
-from unit.world import Crash, World, attempt_of
+from unit.world import World, attempt_of
 
 BACKOFF_LIMIT = 2
 REPORTED = {"turns": 1, "costUsd": "0.5"}
@@ -37,11 +36,9 @@ ENDS = {
     "deadline": kubelet.deadline_exceeded(),
     "lose-node": kubelet.node_lost(),
 }
-NUMBERS = st.integers(min_value=0, max_value=9)
-MOMENTS = st.sampled_from(["before", "after"])
 
 
-class Session(RuleBasedStateMachine):
+class Session(Interrupted):
     """One session in a hostile world."""
 
     world: World
@@ -68,14 +65,6 @@ class Session(RuleBasedStateMachine):
     @rule()
     def look(self) -> None:
         self.operator.try_to_look()
-
-    @rule(number=NUMBERS, moment=MOMENTS)
-    def look_and_be_killed(self, number: int, moment: str) -> None:
-        self.at_request(number, moment, lambda: raise_(Crash()))
-
-    @rule(number=NUMBERS, moment=MOMENTS)
-    def look_and_lose_an_answer(self, number: int, moment: str) -> None:
-        self.at_request(number, moment, lambda: raise_(Transient(0, "no answer")))
 
     @rule(number=NUMBERS, step=st.sampled_from(["run", *ENDS]))
     def look_while_a_node_is_at_work(self, number: int, step: str) -> None:

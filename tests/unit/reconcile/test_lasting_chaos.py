@@ -8,11 +8,10 @@ from datetime import timedelta
 
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import initialize, invariant, rule
 
 from agentsessions.api.base import Json
 from agentsessions.api.conditions import WOKEN_IN_VAIN
-from agentsessions.kube.errors import Transient
 from agentsessions.kube.paths import PODS, SESSIONS, TEMPLATES
 from agentsessions.policies.hosts import host_facts
 from agentsessions.reconcile.longrunning.hostwatch import clear_leftovers
@@ -32,17 +31,13 @@ from unit.hostile import (
     put_pool_hosts,
 )
 from unit.hybrid import KEY, NAME, STORE, TIMEOUT, UID, Stage
-from unit.interrupted import at_request, raise_
+from unit.interrupted import NUMBERS, Interrupted, at_request
 from unit.kstatus import kstatus
 from unit.make import NAMESPACE
 from unit.operator_at_work import crash_at, finish
-from unit.world import Crash
-
-NUMBERS = st.integers(min_value=0, max_value=9)
-MOMENTS = st.sampled_from(["before", "after"])
 
 
-class Life(RuleBasedStateMachine):
+class Life(Interrupted):
     """One session in a hostile world."""
 
     on: Stage
@@ -67,14 +62,6 @@ class Life(RuleBasedStateMachine):
     @rule()
     def look(self) -> None:
         look(self.on)
-
-    @rule(number=NUMBERS, moment=MOMENTS)
-    def look_and_be_killed(self, number: int, moment: str) -> None:
-        self.at_request(number, moment, lambda: raise_(Crash()))
-
-    @rule(number=NUMBERS, moment=MOMENTS)
-    def look_and_lose_an_answer(self, number: int, moment: str) -> None:
-        self.at_request(number, moment, lambda: raise_(Transient(0, "no answer")))
 
     @rule(
         number=NUMBERS,

@@ -8,18 +8,18 @@ from copy import deepcopy
 from datetime import timedelta
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import initialize, invariant, rule
 
 from agentsessions.api.base import Json
 from agentsessions.api.pool import AgentPool
-from agentsessions.kube.errors import KubeError, Transient
+from agentsessions.kube.errors import KubeError
 from agentsessions.kube.paths import PODS, POOLS, STATEFUL_SETS, TEMPLATES
 from agentsessions.reconcile.pools.loop import PoolReconciler
 from agentsessions.reconcile.pools.rollout import template_hash
 from unit import kubelet
 from unit.examples import looking
 from unit.hybrid import STORE, Stage, make_pooled, start
-from unit.interrupted import at_request, raise_
+from unit.interrupted import NUMBERS, Interrupted, at_request
 from unit.kstatus import kstatus
 from unit.lasting import make_pool
 from unit.make import CONFIG, NAMESPACE
@@ -28,14 +28,12 @@ from unit.statefulset import CANNOT_PULL, ENDS_AGAIN, Controller, node_acts
 from unit.world import Crash
 
 KEY = (NAMESPACE, "chat")
-NUMBERS = st.integers(min_value=0, max_value=9)
-MOMENTS = st.sampled_from(["before", "after"])
 GOOD = [f"registry.example/agent:{number}" for number in range(3)]
 LAST = "registry.example/agent:last"
 REFUSED = ["PATCH statefulsets", "POST statefulsets", "POST secrets", "PATCH poddisruptionbudgets"]
 
 
-class Life(RuleBasedStateMachine):
+class Life(Interrupted):
     """One pool in a hostile world."""
 
     on: Stage
@@ -74,14 +72,6 @@ class Life(RuleBasedStateMachine):
         except KubeError:
             self.asked_for = timedelta(seconds=1)
         assert self.status_writes() - before <= 1, "one write of a pool in a pass"
-
-    @rule(number=NUMBERS, moment=MOMENTS)
-    def look_and_be_killed(self, number: int, moment: str) -> None:
-        self.at_request(number, moment, lambda: raise_(Crash()))
-
-    @rule(number=NUMBERS, moment=MOMENTS)
-    def look_and_lose_an_answer(self, number: int, moment: str) -> None:
-        self.at_request(number, moment, lambda: raise_(Transient(0, "no answer")))
 
     @rule(number=NUMBERS, what=st.sampled_from(["lose_a_host", "controller_acts", "nodes_act", "toggle_pause"]))
     def look_while_something_happens(self, number: int, what: str) -> None:
@@ -239,9 +229,7 @@ class Life(RuleBasedStateMachine):
             return
         says = {one["type"]: one["status"] for one in body["status"]["conditions"]}
         assert "Ready" in says
-        assert "True" not in (says.get("Reconciling"), says.get("Stalled")) or says.get("Reconciling") != says.get(
-            "Stalled"
-        )
+        assert not says.get("Reconciling") == says.get("Stalled") == "True"
         assert kstatus(body) in ("InProgress", "Current", "Failed")
 
     @invariant()
@@ -278,7 +266,7 @@ class Life(RuleBasedStateMachine):
     def is_as_asked(self) -> bool:
         """Return whether all hosts that there should be serve with the settings of now, and the status says so."""
         body, sets = self.pool_body(), self.on.world.of(STATEFUL_SETS)
-        if not sets or kstatus(body | {"metadata": body["metadata"]}) != "Current":
+        if not sets or kstatus(body) != "Current":
             return False
         template = sets[0]["spec"]["template"]
         hosts = self.controller.hosts()
