@@ -38,10 +38,27 @@ def between(pid: int, filters: Sequence[Json] = (), routes: Sequence[Json] = (PA
     theirs = ["-p", "tcp", "-d", settings.API_SERVICE, "--dport", "443", "-m", "owner", "--uid-owner", user]
     turned = [("nat", "OUTPUT", *theirs, "-j", "REDIRECT", "--to-ports", str(PORT))]
     made = _bootstrap(settings.load().pki, filters, routes)
-    with network_of(pid) as inside, _served(inside, made), rules(inside, turned):
+    with network_of(pid) as inside, _served(inside, made), _ended(inside), rules(inside, turned):
         # Those that were there before are ended: a packet that is refused would be sent again long after this.
-        run([*inside, "ss", "--kill", "-tn", "dst", settings.API_SERVICE, "dport", "=", ":443"])
+        _end(inside)
         yield
+
+
+@contextmanager
+def _ended(inside: list[str]) -> Iterator[None]:
+    """End the connections to the API server when the block ends.
+
+    Addresses are translated only as long as there is a rule for it: without it a client never hears that the Envoy has
+    ended, and a watch stays silent and open.
+    """
+    try:
+        yield
+    finally:
+        _end(inside)
+
+
+def _end(inside: list[str]) -> None:
+    run([*inside, "ss", "--kill", "-tn", "dst", settings.API_SERVICE, "dport", "=", ":443"])
 
 
 def fault(**what: Any) -> Json:
