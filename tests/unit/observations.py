@@ -229,7 +229,8 @@ def talks(draw: st.DrawFn) -> Around:
     pooled = found.spec.pool_ref is not None
     own = [] if pooled else draw(pods(hybrid.UID, hybrid.NAME, ["old"]))
     where = found.status.host
-    seen = draw(pods(hybrid.UID, hybrid.NAME, [])) if pooled and where is not None and where.pod_uid else []
+    seen = draw(pods(hybrid.UID, hybrid.NAME, [])) if where is not None and where.pod_uid else []
+    seen = [one for one in seen if pooled or one.is_terminal]
     of_host = [replace(one, name=where.pod, uid=where.pod_uid) for one in seen if where and where.pod_uid]
     mirrored = [
         HostFacts(one.name, one.uid, "10.0.0.7", ready=draw(st.booleans()), deleting=one.deleting) for one in own

@@ -143,7 +143,7 @@ async def _work(
     agents = lasting.client if config.gateway.enabled else None
     reconciler = Reconciler(kube, config, deleted, _name(), kube.time, lasting, admission, agents=agents)
     queue = SessionQueue(reconciler.reconcile, config.concurrency)
-    lasting.queue, lasting.admission, admission.call = queue, admission, queue.add
+    lasting.queue, lasting.admission, lasting.deleted, admission.call = queue, admission, deleted, queue.add
     watches = Watches(queue, catalog, auditor, deleted, lasting.occupancy, admission)
     pool_queue = SessionQueue(
         PoolReconciler(kube, config, lasting, kube.time, _name()).reconcile, _POOL_WORKERS, is_main=False

@@ -61,11 +61,11 @@ class Watches:
         self.catalog.put(key, body)
 
     def on_pod(self, kind: str | None, body: Json) -> None:
-        """A pod of a session changed; a deleted one says its last words, one whose deletion was missed has none."""
+        """A pod of a session changed; one that has ended says its last words, a deletion that was missed has none."""
         meta = body["metadata"]
         if name := _session_of(meta):
             self.queue.add((meta["namespace"], name))
-        if kind == "DELETED":
+        if kind != "MISSED":
             self.deleted.remember(body)
         if kind in ("DELETED", "MISSED"):
             self.auditor.pods.gone(meta["uid"])

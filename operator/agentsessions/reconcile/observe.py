@@ -33,7 +33,7 @@ class UnreadableSession(Exception):
 
 @dataclass
 class DeletedPods:
-    """The last words of deleted pods: a watch delivers them once, and a list never again.
+    """The last words of pods that may be gone when somebody looks: a watch delivers them once, and a list never again.
 
     Only a help: without it (after a restart) such a pod counts as deleted before it could report.
     """
@@ -41,7 +41,7 @@ class DeletedPods:
     _pods: OrderedDict[str, PodFacts] = field(default_factory=OrderedDict)
 
     def remember(self, pod: Json) -> None:
-        """Keep a deleted pod if it had ended."""
+        """Keep what a pod says that has ended; its deletion may be seen by a list before a watch tells of it."""
         facts = pod_facts(pod)
         if facts.is_terminal:
             self._pods[facts.uid] = facts
@@ -49,7 +49,7 @@ class DeletedPods:
                 self._pods.popitem(last=False)
 
     def recall(self, uid: str) -> PodFacts | None:
-        """Return the deleted pod of that uid, if it is known how it ended."""
+        """Return the pod of that uid as it ended, if that is known."""
         return self._pods.get(uid)
 
 

@@ -116,10 +116,10 @@ def test_a_pod_of_anothers_concerns_nobody(owners: list[Json], watches: Watches)
     assert added(watches) == []
 
 
-def test_the_last_words_of_a_deleted_pod_are_kept(watches: Watches) -> None:
+def test_the_last_words_of_a_pod_are_kept_until_after_its_deletion(watches: Watches) -> None:
     body = make_pod().with_status(kubelet.ended(0)).json()
     watches.on_pod("MODIFIED", body)
-    assert watches.deleted.recall("pod-0") is None
+    assert watches.deleted.recall("pod-0") is not None, "a list may lack it before its deletion is heard of"
     watches.on_pod("DELETED", body)
     assert watches.deleted.recall("pod-0") is not None
     assert watches.auditor.pods.delivered_last == {}

@@ -102,6 +102,25 @@ def test_a_lost_pod_is_followed_by_another_and_what_it_cut_is_told() -> None:
     assert on.events() == ["HostLost", "TurnInterrupted"]
 
 
+@pytest.mark.requirement("K02")
+@pytest.mark.parametrize("heard", [True, False])
+def test_how_a_pod_ended_is_told_though_it_is_gone_before_anybody_looks(heard: bool) -> None:
+    on = awake()
+    (pod,) = on.world.pods()
+    on.world.set_pod(pod, kubelet.tainted(kubelet.ended(143)))
+    if heard:
+        on.lasting.deleted.remember(pod)
+    on.lose(own_pod(1))
+    on.settle()
+    status = on.session().status
+    assert on.pods() == [own_pod(2)]
+    assert status.last_termination is not None
+    found = (status.last_termination.reason, status.last_termination.exit_code)
+    assert found == (("Evicted", 143) if heard else ("HostLost", None))
+    assert (status.disruptions, status.failures, status.restarts) == (1, 0, 1)
+    assert on.events() == ["HostLost"]
+
+
 def test_a_pod_that_is_lost_again_and_again_is_followed_with_growing_pauses() -> None:
     on, waits = awake(), []
     for _ in range(12):

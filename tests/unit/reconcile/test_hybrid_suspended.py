@@ -72,13 +72,18 @@ def test_one_that_is_suspended_while_its_pod_is_taken_keeps_what_its_host_last_t
     assert on.settle() == 0
 
 
-def test_one_whose_pod_has_vanished_sleeps_from_then_on() -> None:
+@pytest.mark.parametrize("reason", ["HostLost", "Evicted"])
+def test_one_whose_pod_has_vanished_sleeps_from_then_on(reason: str) -> None:
     on = awake()
     on.idle(600)
     suspend(on)
+    if reason == "Evicted":
+        (pod,) = on.world.pods()
+        on.world.set_pod(pod, kubelet.drained())
+        on.lasting.deleted.remember(pod)
     on.lose(own_pod(1))
     on.settle()
     status = on.session().status
     assert (on.says(), status.suspend_time) == (("True", "Suspended"), on.world.now)
     assert status.last_termination is not None
-    assert status.last_termination.reason == "HostLost"
+    assert status.last_termination.reason == reason

@@ -265,6 +265,24 @@ async def test_without_a_volume_a_lost_host_means_to_move_along_the_hash() -> No
         assert (now.last_termination.node, now.last_termination.finished_at) == ("n1", on.world.now)
 
 
+@pytest.mark.requirement("K02")
+async def test_how_its_host_ended_is_told_though_its_pod_is_gone_before_anybody_looks() -> None:
+    async with stage(*two_hosts()) as on:
+        await on.settle()
+        was = on.session().status.host
+        assert was is not None
+        pod = on.world.objects[PODS, NAMESPACE, was.pod]
+        on.world.set_pod(pod, kubelet.evicted())
+        on.lasting.deleted.remember(pod)
+        on.lose_pod(was.pod)
+        await on.follow()
+        await on.settle()
+        now = on.session().status
+        assert now.last_termination is not None
+        assert (now.last_termination.reason, now.last_termination.pod_uid) == ("Evicted", was.pod_uid)
+        assert (now.restarts, now.failures, on.says()) == (1, 0, ("True", "Running"))
+
+
 @pytest.mark.requirement("K02", "H37")
 @pytest.mark.parametrize(
     ("status", "deleting", "reason", "exit_code"),

@@ -32,6 +32,7 @@ from agentsessions.reconcile.longrunning.pulls import Pulls
 from agentsessions.reconcile.longrunning.restarts import noted
 from agentsessions.reconcile.model import Plan
 from agentsessions.reconcile.moves import Moves
+from agentsessions.reconcile.observe import DeletedPods
 from agentsessions.reconcile.queue import SessionQueue
 
 _SOME_TIME = timedelta(minutes=5)
@@ -51,6 +52,7 @@ class LongRunning:
     streams: HostStreams
     occupancy: Occupancy = field(default_factory=Occupancy)
     admission: Admission = field(default_factory=Admission)
+    deleted: DeletedPods = field(default_factory=DeletedPods)
     queue: SessionQueue | None = None
     tally: Tally = field(default_factory=Tally)
     pulls: Pulls = field(default_factory=Pulls)
@@ -75,7 +77,7 @@ class LongRunning:
             return await self._leave(session, now)
         self.occupancy.read(session)
         written = self._written.get(session.metadata.uid)
-        around = await observe(session, self.kube, self.streams, self.occupancy, written, now)
+        around = await self._observe(session, written, now)
         around, told = noted(self.pulls.seen(around, self.clock()), now)
         step = decide(around, now, self.config)
         if step.need is not None and (queue := self.admission.turn(session, step.need, now)) is not None:
@@ -96,6 +98,9 @@ class LongRunning:
         notices = (*told, *step.notices)
         return Plan(step.status, notices=notices, requeue=step.requeue, expired=applied.expired, refused=refused)
 
+    async def _observe(self, session: AgentSession, written: datetime | None, now: datetime) -> Around:
+        return await observe(session, self.kube, self.streams, self.occupancy, self.deleted, written, now)
+
     async def _leave_hosts(self, session: AgentSession, step: Step) -> None:
         """Take a session that rests from the hosts of its pool, once that is written down."""
         at_rest = session.status.host is None and step.status.host is None and not step.placed
@@ -110,7 +115,7 @@ class LongRunning:
             return Plan(session.status)
         tried = self.clock()
         since = timedelta(seconds=tried - self._leaving.setdefault(uid, tried))
-        around = await observe(session, self.kube, self.streams, self.occupancy, None, now)
+        around = await self._observe(session, None, now)
         pod, complaints = await cleanup(session, self.kube, now)
         around = replace(around, cleanup=pod, warnings=complaints)
         free = pod is not None or await self._let_go(around)

@@ -19,7 +19,7 @@ from agentsessions.policies.outcome import as_evicted, ended_silently
 from agentsessions.policies.startup import PodWarning
 from agentsessions.reconcile.longrunning.model import Around
 from agentsessions.reconcile.longrunning.occupancy import Occupancy, capacities
-from agentsessions.reconcile.observe import noted_by_node, read_template, warnings
+from agentsessions.reconcile.observe import DeletedPods, noted_by_node, read_template, warnings
 
 
 async def observe(
@@ -27,12 +27,13 @@ async def observe(
     kube: Kube,
     streams: HostStreams,
     occupancy: Occupancy,
+    deleted: DeletedPods,
     written: datetime | None,
     now: datetime,
 ) -> Around:
     """Return what is known around the session."""
     if session.spec.pool_ref is None:
-        return await _alone(session, kube, streams, written, now)
+        return await _alone(session, kube, streams, deleted, written, now)
     name = session.spec.pool_ref.name
     pool = await _pool(session.metadata.namespace, name, kube)
     if pool is None:
@@ -63,7 +64,8 @@ async def observe(
         written=written,
         fork_from=fork_from,
         fork_problem=fork_problem,
-        host_pod=next(iter(await _as_told([body for body in bodies if body["metadata"]["uid"] == at], kube)), None),
+        host_pod=next(iter(await _as_told([body for body in bodies if body["metadata"]["uid"] == at], kube)), None)
+        or await _last_words(session, deleted, kube),
         given_up=occupancy.is_given_up(at),
         killings=await _killings(session, hosts, kube),
     )
@@ -80,7 +82,12 @@ async def cleanup(session: AgentSession, kube: Kube, now: datetime) -> tuple[Pod
 
 
 async def _alone(
-    session: AgentSession, kube: Kube, streams: HostStreams, written: datetime | None, now: datetime
+    session: AgentSession,
+    kube: Kube,
+    streams: HostStreams,
+    deleted: DeletedPods,
+    written: datetime | None,
+    now: datetime,
 ) -> Around:
     """Return what is known around a session that has no pool: its own pods are its hosts."""
     meta = session.metadata
@@ -105,6 +112,7 @@ async def _alone(
         warnings=tuple(await warnings(session, pods, session.status.wakes, kube, now)),
         fork_from=fork_from,
         fork_problem=fork_problem,
+        host_pod=await _last_words(session, deleted, kube),
         killings=await _killings(session, hosts, kube),
     )
 
@@ -117,6 +125,13 @@ async def _killings(session: AgentSession, hosts: Sequence[HostFacts], kube: Kub
         return ()
     selector = f"involvedObject.uid={pod.uid},reason=Killing"
     return noted_by_node(await kube.list(CORE_EVENTS, session.metadata.namespace, fieldSelector=selector))
+
+
+async def _last_words(session: AgentSession, deleted: DeletedPods, kube: Kube) -> PodFacts | None:
+    """Return the pod of the session's host as it was when it ended, if that was heard: it may be gone since."""
+    host = session.status.host
+    pod = deleted.recall(host.pod_uid) if host is not None and host.pod_uid is not None else None
+    return await _with_eviction(pod, session.metadata.namespace, kube) if pod is not None else None
 
 
 async def _as_told(bodies: Sequence[Json], kube: Kube) -> list[PodFacts]:

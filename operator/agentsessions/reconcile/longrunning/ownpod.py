@@ -160,8 +160,10 @@ def lost(around: Around, settings: Settings, host: Host, now: datetime, config: 
 def gone(around: Around, host: Host, now: datetime, *, rests: bool = False) -> Around:
     """Return what is known with the loss of the pod written down, once; a session that `rests` sleeps from now on."""
     text = f"Pod '{host.pod}' is gone; the session {'is suspended' if rests else 'goes on in another'}."
-    verdict = Verdict(False, Reason.HOST_LOST, text, retryable=True, counts=False)
-    status = with_loss(around.session.status, host, verdict, now)
+    verdict, last = Verdict(False, Reason.HOST_LOST, text, retryable=True, counts=False), around.host_pod
+    if last is not None:  # it was gone before anybody looked, and has said how it ended
+        host, verdict = judged(last, around.session.metadata.uid)
+    status = with_loss(around.session.status, host, verdict, now, end=last.ended if last is not None else None)
     status = status.model_copy(update={"suspend_time": now}) if rests else status
     return around.knowing(status)
 
