@@ -13,6 +13,7 @@ from agentsessions.api.config import Gateway, OperatorConfig
 from agentsessions.api.host import Activation, HostSession, Scope
 from agentsessions.api.names import LABEL_MANAGED_BY, LABEL_POOL, LABEL_POOL_UID, MANAGED_BY
 from agentsessions.api.session import AgentSession
+from agentsessions.api.status import Host
 from agentsessions.hosts.client import HostAddress, HostClient
 from agentsessions.hosts.streams import HostStreams
 from agentsessions.hosts.tokens import Signer
@@ -120,6 +121,13 @@ class Stage:
             if not written:
                 return total
         raise AssertionError("the operator does not come to rest")
+
+    async def placed(self) -> Host:
+        """Reconcile until the session has its host, and return where that is."""
+        await self.settle()
+        host = self.session().status.host
+        assert host is not None
+        return host
 
     async def follow(self) -> None:
         """Follow the hosts that there are, and wait until those that answer have spoken."""

@@ -68,6 +68,7 @@ def register(out: kopf.OperatorRegistry, pools: PoolWatches) -> None:
 
     async def host(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002
         pools.on_host(dict(body))
+        pools.sessions.deleted.remember(dict(body))
         pools.sessions.auditor.hosts.event(type, dict(body))
 
     async def child(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002

@@ -28,6 +28,8 @@ _PULL_REASONS = frozenset(
 
 DEFAULT_GRACE_SECONDS = 30
 """The grace period of Kubernetes, where nobody says another."""
+TERMINAL = ("Succeeded", "Failed")
+"""Phases of a pod of which no container will run again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ class PodFacts:
     @property
     def is_terminal(self) -> bool:
         """Whether no container of it will run again."""
-        return self.phase in ("Succeeded", "Failed")
+        return self.phase in TERMINAL
 
     @property
     def has_started(self) -> bool:

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from agentsessions.api.base import Json
 from agentsessions.api.names import ANNOTATION_IMAGE, ANNOTATION_TEMPLATE_HASH, CONTAINER
-from agentsessions.policies.facts import Ended, container_state, ends, parse_time
+from agentsessions.policies.facts import TERMINAL, Ended, container_state, ends, parse_time
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ def host_facts(pod: Json) -> HostFacts:
         ends=times,
         last_end=last_end,
         stands="terminated" in container_state(status),
-        terminal=status.get("phase") in ("Succeeded", "Failed"),
+        terminal=status.get("phase") in TERMINAL,
         image=meta.get("annotations", {}).get(ANNOTATION_IMAGE) or _image(pod.get("spec", {})),
         unready_since=parse_time(readiness.get("lastTransitionTime") or meta.get("creationTimestamp")),
         created=parse_time(meta.get("creationTimestamp")),

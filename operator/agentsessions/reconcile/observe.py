@@ -14,7 +14,7 @@ from agentsessions.api.storage import LocalReference
 from agentsessions.api.template import AgentTemplateSpec, TemplateFields
 from agentsessions.kube.client import Kube
 from agentsessions.kube.paths import CORE_EVENTS, PODS, SESSIONS, TEMPLATES
-from agentsessions.policies.facts import PodFacts, parse_time, pod_facts
+from agentsessions.policies.facts import TERMINAL, PodFacts, parse_time, pod_facts
 from agentsessions.policies.startup import PodWarning, needs_events
 from agentsessions.reconcile.model import Observed
 
@@ -42,9 +42,8 @@ class DeletedPods:
 
     def remember(self, pod: Json) -> None:
         """Keep what a pod says that has ended; its deletion may be seen by a list before a watch tells of it."""
-        facts = pod_facts(pod)
-        if facts.is_terminal:
-            self._pods[facts.uid] = facts
+        if pod.get("status", {}).get("phase") in TERMINAL:  # of most of what is heard no more need be known
+            self._pods[pod["metadata"]["uid"]] = pod_facts(pod)
             while len(self._pods) > _REMEMBERED:
                 self._pods.popitem(last=False)
 

@@ -242,6 +242,17 @@ async def test_what_happens_around_pools_is_audited(watches: Watches) -> None:
         assert log.delivered_last == {}
 
 
+async def test_the_last_words_of_a_pools_host_are_kept_as_well(watches: Watches) -> None:
+    found = kopf.OperatorRegistry()
+    register(found, PoolWatches(Keys(), watches))  # type: ignore[arg-type]
+    (host,) = [handler for handler in found._watching._handlers if handler.fn.__name__ == "host"]
+    body = make_pod().with_status(kubelet.running()).json()
+    await call(host, body)
+    assert watches.deleted.recall("pod-0") is None
+    await call(host, body | {"status": kubelet.ended(0)})
+    assert watches.deleted.recall("pod-0") is not None
+
+
 def test_deletions_that_no_watch_brought_come_by_the_audit(watches: Watches) -> None:
     queue = Keys()
     PoolWatches(queue, watches)  # type: ignore[arg-type]

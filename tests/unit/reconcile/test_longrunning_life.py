@@ -249,9 +249,7 @@ async def test_an_operator_that_starts_anew_changes_nothing() -> None:
 async def test_without_a_volume_a_lost_host_means_to_move_along_the_hash() -> None:
     hosts = two_hosts()
     async with stage(*hosts) as on:
-        await on.settle()
-        was = on.session().status.host
-        assert was is not None
+        was = await on.placed()
         on.lose_pod(was.pod)
         await on.follow()
         await on.settle()
@@ -268,9 +266,7 @@ async def test_without_a_volume_a_lost_host_means_to_move_along_the_hash() -> No
 @pytest.mark.requirement("K02")
 async def test_how_its_host_ended_is_told_though_its_pod_is_gone_before_anybody_looks() -> None:
     async with stage(*two_hosts()) as on:
-        await on.settle()
-        was = on.session().status.host
-        assert was is not None
+        was = await on.placed()
         pod = on.world.objects[PODS, NAMESPACE, was.pod]
         on.world.set_pod(pod, kubelet.evicted())
         on.lasting.deleted.remember(pod)
@@ -298,9 +294,7 @@ async def test_how_its_host_ended_is_told_by_the_pod_while_that_is_seen(
     status: Json, deleting: bool, reason: str, exit_code: int | None
 ) -> None:
     async with stage(*two_hosts()) as on:
-        await on.settle()
-        was = on.session().status.host
-        assert was is not None
+        was = await on.placed()
         pod = on.world.objects[PODS, NAMESPACE, was.pod]
         on.world.set_pod(pod, status | {"podIP": "10.0.0.7"})
         if deleting:
@@ -321,9 +315,7 @@ async def test_how_its_host_ended_is_told_by_the_pod_while_that_is_seen(
 @pytest.mark.requirement("K02", "H37")
 async def test_a_host_that_the_operator_gives_up_was_lost_with_its_node() -> None:
     async with stage(*two_hosts()) as on:
-        await on.settle()
-        was = on.session().status.host
-        assert was is not None
+        was = await on.placed()
         pod = on.world.objects[PODS, NAMESPACE, was.pod]
         pod["metadata"]["deletionTimestamp"] = stamp(on.world.now)
         await on.settle()
@@ -356,9 +348,7 @@ async def test_with_a_volume_a_lost_host_is_waited_for_and_found_under_its_name(
     hosts = two_hosts()
     async with stage(*hosts) as on:
         on.world.put_template(**STORED)
-        await on.settle()
-        was = on.session().status.host
-        assert was is not None
+        was = await on.placed()
         on.lose_pod(was.pod)
         await on.settle()
         assert on.says("Reconciling") == ("True", "HostNotReady")

@@ -65,7 +65,7 @@ async def observe(
         fork_from=fork_from,
         fork_problem=fork_problem,
         host_pod=next(iter(await _as_told([body for body in bodies if body["metadata"]["uid"] == at], kube)), None)
-        or await _last_words(session, deleted, kube),
+        or await _last_words(session, hosts, deleted, kube),
         given_up=occupancy.is_given_up(at),
         killings=await _killings(session, hosts, kube),
     )
@@ -112,7 +112,7 @@ async def _alone(
         warnings=tuple(await warnings(session, pods, session.status.wakes, kube, now)),
         fork_from=fork_from,
         fork_problem=fork_problem,
-        host_pod=await _last_words(session, deleted, kube),
+        host_pod=await _last_words(session, hosts, deleted, kube),
         killings=await _killings(session, hosts, kube),
     )
 
@@ -127,10 +127,14 @@ async def _killings(session: AgentSession, hosts: Sequence[HostFacts], kube: Kub
     return noted_by_node(await kube.list(CORE_EVENTS, session.metadata.namespace, fieldSelector=selector))
 
 
-async def _last_words(session: AgentSession, deleted: DeletedPods, kube: Kube) -> PodFacts | None:
-    """Return the pod of the session's host as it was when it ended, if that was heard: it may be gone since."""
+async def _last_words(
+    session: AgentSession, there: Sequence[HostFacts], deleted: DeletedPods, kube: Kube
+) -> PodFacts | None:
+    """Return the pod of the session's host as it was when it ended, if it is not there any more and that was heard."""
     host = session.status.host
-    pod = deleted.recall(host.pod_uid) if host is not None and host.pod_uid is not None else None
+    if host is None or host.pod_uid is None or any(one.uid == host.pod_uid for one in there):
+        return None
+    pod = deleted.recall(host.pod_uid)
     return await _with_eviction(pod, session.metadata.namespace, kube) if pod is not None else None
 
 
