@@ -1,7 +1,7 @@
 """A pod that is taken away from outside, by a drain or by hand: the session goes on, and nobody holds it against it."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import pytest
@@ -96,8 +96,18 @@ def priority_class(api: Api, name: str, value: int) -> Iterator[None]:
 
 
 @pytest.mark.requirement("K02")
-def test_a_pod_that_gives_way_to_one_of_higher_priority_is_no_failure(lab: Lab, api: Api) -> None:
-    """The scheduler itself takes it away: the other pod must be on its node, and there is no room for both."""
+@pytest.mark.parametrize(
+    "watched",
+    [
+        pytest.param(True, id="watched"),
+        pytest.param(False, id="while-no-operator-runs", marks=pytest.mark.ends_operator),
+    ],
+)
+def test_a_pod_that_gives_way_to_one_of_higher_priority_is_no_failure(lab: Lab, api: Api, watched: bool) -> None:
+    """The scheduler itself takes it away: the other pod must be on its node, and there is no room for both.
+
+    An operator that comes back to find the pod gone learns from events why.
+    """
     low, high = f"{lab.namespace}-low", f"{lab.namespace}-high"
     with priority_class(api, low, -10), priority_class(api, high, 10):
         most = {"requests": {"cpu": "1100m"}}
@@ -107,9 +117,10 @@ def test_a_pod_that_gives_way_to_one_of_higher_priority_is_no_failure(lab: Lab, 
         intruder = manifests.server_pod(lab.namespace, "intruder", lab.images.reference("standin"))
         intruder["spec"] |= {"priorityClassName": high, "nodeSelector": {"kubernetes.io/hostname": node}}
         intruder["spec"]["containers"][0]["resources"] = most
-        api.create(intruder)
+        with nullcontext() if watched else lab.operator.stopped():
+            api.create(intruder)
+            lab.gone(PODS, first)
         lab.until("task", lambda thing: thing["status"]["restarts"] == 1, "another attempt")
-        lab.gone(PODS, first)
         api.delete(PODS, lab.namespace, "intruder")
         lab.open_gate(lab.at_gate())
         found = lab.succeeded()

@@ -197,14 +197,22 @@ class Stage:
     def kubelet_posts(self, reason: str, message: str, time: datetime) -> None:
         """Let the kubelet post an event about the session's only pod."""
         (pod,) = self.world.pods()
-        event = {
-            "metadata": {"name": reason.lower(), "namespace": NAMESPACE},
-            "involvedObject": {"uid": pod["metadata"]["uid"]},
-            "reason": reason,
-            "message": message,
-            "lastTimestamp": stamp(time),
-        }
+        self.world.add(CORE_EVENTS, kubelet.event(pod, reason, message, time))
+
+    def taint_manager_posts(self, message: str = kubelet.MARKED) -> None:
+        """Let the taint manager post an event about the session's only pod, as it does: without a uid."""
+        (pod,) = self.world.pods()
+        event = kubelet.event(pod, "TaintManagerEviction", message, self.world.now)
+        del event["involvedObject"]["uid"]
         self.world.add(CORE_EVENTS, event)
+
+    def asked_for_events(self) -> int:
+        """Return how often events were listed."""
+        return sum((one.verb, one.plural) == ("LIST", CORE_EVENTS.plural) for one in self.world.requests)
+
+    def forget_pod_uid(self) -> None:
+        """Let the operator have been killed when it had made the pod, and before it wrote that down."""
+        self.world.objects[SESSIONS, NAMESPACE, NAME]["status"]["host"].pop("podUID")
 
     def stores(self) -> None:
         """Let hosts finish what they were asked to put away."""

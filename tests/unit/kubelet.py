@@ -10,6 +10,19 @@ from unit.make import NOW, stamp
 EVICTED_DISK = "Pod ephemeral local storage usage exceeds the total limit of containers 5Gi. "
 EVICTED_VOLUME = 'Usage of EmptyDir volume "workspace" exceeds the limit "5Gi". '
 EVICTED_NODE = "The node was low on resource: memory. Threshold quantity: 100Mi, available: 80Mi. "
+MARKED = "Marking for deletion Pod default/hello"
+
+
+def event(pod: Json, reason: str, message: str, time: datetime) -> Json:
+    """Return an event about a pod."""
+    meta = pod["metadata"]
+    return {
+        "metadata": {"name": reason.lower(), "namespace": meta["namespace"]},
+        "involvedObject": {"kind": "Pod", "name": meta["name"], "uid": meta["uid"]},
+        "reason": reason,
+        "message": message,
+        "lastTimestamp": stamp(time),
+    }
 
 
 def pending() -> Json:

@@ -10,10 +10,12 @@ from pydantic import ValidationError
 from agentsessions.api.base import Json
 from agentsessions.api.names import DEFAULT_TEMPLATE, LABEL_SESSION_UID
 from agentsessions.api.session import AgentSession, ObjectMeta
+from agentsessions.api.status import Host
 from agentsessions.api.storage import LocalReference
 from agentsessions.api.template import AgentTemplateSpec, TemplateFields
 from agentsessions.kube.client import Kube
 from agentsessions.kube.paths import CORE_EVENTS, PODS, SESSIONS, TEMPLATES
+from agentsessions.policies.evictions import as_told, last_seen
 from agentsessions.policies.facts import TERMINAL, PodFacts, parse_time, pod_facts
 from agentsessions.policies.startup import PodWarning, needs_events
 from agentsessions.reconcile.model import Observed
@@ -35,7 +37,8 @@ class UnreadableSession(Exception):
 class DeletedPods:
     """The last words of pods that may be gone when somebody looks: a watch delivers them once, and a list never again.
 
-    Only a help: without it (after a restart) such a pod counts as deleted before it could report.
+    Only a help: without it (after a restart) events are asked for such a pod, and else it counts as deleted before it
+    could report.
     """
 
     _pods: OrderedDict[str, PodFacts] = field(default_factory=OrderedDict)
@@ -92,8 +95,22 @@ async def _missed(session: AgentSession, pods: list[PodFacts], kube: Kube, delet
     if told or any(pod.uid == host.pod_uid for pod in pods):
         return []
     raw = await kube.get(PODS, session.metadata.namespace, host.pod)
-    pod = pod_facts(raw) if raw is not None and raw["metadata"]["uid"] == host.pod_uid else deleted.recall(host.pod_uid)
+    there = raw is not None and raw["metadata"]["uid"] == host.pod_uid
+    pod = pod_facts(raw) if raw is not None and there else await last_words(session, host, kube, deleted)
     return [replace(pod, attempt=status.restarts)] if pod is not None else []
+
+
+async def last_words(session: AgentSession, host: Host, kube: Kube, deleted: DeletedPods) -> PodFacts | None:
+    """Return the pod of a session's host that is gone, as it ended: as a watch has heard, else as events tell."""
+    if (pod := deleted.recall(host.pod_uid or "")) is not None:
+        return pod
+    # Hosts of a pool bear the same name one after the other, and not all events name a uid.
+    by_uid = f"involvedObject.uid={host.pod_uid}"
+    by_name = f"involvedObject.kind=Pod,involvedObject.name={host.pod}"
+    selector = by_name if session.spec.pool_ref is None else by_uid
+    told = as_told(host, await kube.list(CORE_EVENTS, session.metadata.namespace, fieldSelector=selector))
+    # Events do not name owners; the pod that status names was the session's.
+    return replace(told, owner_uid=session.metadata.uid) if told is not None else None
 
 
 async def _template(session: AgentSession, kube: Kube) -> tuple[str, TemplateFields | None, str]:
@@ -140,17 +157,12 @@ async def warnings(
 def noted_by_node(events: Sequence[Json]) -> tuple[PodWarning, ...]:
     """Return events in a few words, the last one last."""
     return tuple(
-        PodWarning(one.get("reason", ""), one.get("message", ""), parse_time(_last_seen(one)))
-        for one in sorted(events, key=_last_seen)
+        PodWarning(one.get("reason", ""), one.get("message", ""), parse_time(last_seen(one)))
+        for one in sorted(events, key=last_seen)
     )
-
-
-def _last_seen(warning: Json) -> str:
-    """Return when an event was last seen, in RFC 3339."""
-    return warning.get("lastTimestamp") or warning.get("eventTime") or ""
 
 
 def _is_recent(warning: Json, now: datetime) -> bool:
     """Return whether the complaint may still hold; events stay for an hour, causes are often mended sooner."""
-    seen = parse_time(_last_seen(warning))
+    seen = parse_time(last_seen(warning))
     return seen is None or now - seen < _STILL_TRUE

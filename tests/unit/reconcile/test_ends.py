@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from agentsessions.kube.paths import EVENTS, PODS, SECRETS, SESSIONS
+from agentsessions.kube.paths import CORE_EVENTS, EVENTS, PODS, SECRETS, SESSIONS
 from unit import kubelet
 from unit.make import NAMESPACE, NOW, SessionMaker, make_session
 from unit.operator_at_work import Operator, start_world
@@ -195,6 +195,32 @@ def test_the_end_of_a_pod_that_was_deleted_at_once_is_remembered() -> None:
     before = len(world.writes())
     operator.settle()
     assert len(world.writes()) == before
+
+
+@pytest.mark.parametrize(
+    ("posted", "told"),
+    [
+        pytest.param(("Evicted", kubelet.EVICTED_NODE), ("Evicted", 0), id="pressure"),
+        pytest.param(("Evicted", kubelet.EVICTED_DISK), ("EphemeralStorageExceeded", 1), id="own-disk"),
+        pytest.param(("Preempted", "Preempted by pod 1 on node n1"), ("Evicted", 0), id="preempted"),
+        pytest.param(("TaintManagerEviction", kubelet.MARKED), ("Evicted", 0), id="tainted"),
+        pytest.param(("Killing", "Stopping container agent"), ("PodDeleted", 0), id="nobody-says"),
+    ],
+)
+def test_the_end_of_a_pod_that_nobody_saw_is_told_by_events(posted: tuple[str, str], told: tuple[str, int]) -> None:
+    world, operator = start_world()
+    operator.settle()
+    pod = pod_of(world)
+    world.set_pod(pod, kubelet.running())
+    operator.settle()
+    world.add(CORE_EVENTS, kubelet.event(pod, *posted, NOW))
+    world.remove(PODS, NAMESPACE, pod["metadata"]["name"])
+    operator.restart()
+    operator.settle()
+    status = world.session().status
+    assert status.last_termination is not None
+    assert (status.last_termination.reason, status.failures) == told
+    assert (status.last_termination.pod_uid, status.restarts) == (pod["metadata"]["uid"], 1)
 
 
 def test_secrets_go_with_their_session() -> None:

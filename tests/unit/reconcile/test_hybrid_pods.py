@@ -121,6 +121,46 @@ def test_how_a_pod_ended_is_told_though_it_is_gone_before_anybody_looks(heard: b
     assert on.events() == ["HostLost"]
 
 
+@pytest.mark.requirement("K02")
+@pytest.mark.parametrize("uid_is_known", [True, False])
+def test_an_operator_that_was_not_there_learns_from_events_how_a_pod_ended(uid_is_known: bool) -> None:
+    on = awake()
+    on.taint_manager_posts()
+    on.lose(own_pod(1))
+    if not uid_is_known:
+        on.forget_pod_uid()
+    on.settle()
+    last = on.session().status.last_termination
+    assert last is not None
+    assert (last.reason, last.exit_code, last.node) == ("Evicted", None, "n1")
+    assert last.message == f"TaintManagerEviction: {kubelet.MARKED}"
+    assert (on.session().status.disruptions, on.session().status.failures) == (1, 0)
+    assert on.pods() == [own_pod(2)]
+
+
+def test_a_taint_that_was_taken_back_has_ended_nothing() -> None:
+    on = awake()
+    on.taint_manager_posts("Cancelling deletion of Pod default/hello")
+    on.lose(own_pod(1))
+    on.settle()
+    last = on.session().status.last_termination
+    assert last is not None
+    assert last.reason == "HostLost"
+
+
+def test_events_are_asked_for_a_pod_that_is_gone_and_only_once() -> None:
+    on = awake()
+    on.world.requests.clear()
+    on.settle()
+    assert on.asked_for_events() == 0
+    on.lose(own_pod(1))
+    on.settle()
+    assert on.asked_for_events() == 1
+    on.start_pods()
+    on.settle()
+    assert on.asked_for_events() == 1
+
+
 def test_a_pod_that_is_lost_again_and_again_is_followed_with_growing_pauses() -> None:
     on, waits = awake(), []
     for _ in range(12):

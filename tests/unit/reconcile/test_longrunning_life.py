@@ -7,7 +7,7 @@ import pytest
 from agentsessions.api.base import Json
 from agentsessions.api.host import Beginning, Phase
 from agentsessions.api.status import Usage
-from agentsessions.kube.paths import PODS, POOLS, SESSIONS, TEMPLATES
+from agentsessions.kube.paths import CORE_EVENTS, PODS, POOLS, SESSIONS, TEMPLATES
 from agentsessions.policies.placement import rank
 from agentsessions.reconcile.longrunning.hostwatch import clear_leftovers
 from agentsessions.reconcile.pools.loop import PoolReconciler
@@ -277,6 +277,23 @@ async def test_how_its_host_ended_is_told_though_its_pod_is_gone_before_anybody_
         assert now.last_termination is not None
         assert (now.last_termination.reason, now.last_termination.pod_uid) == ("Evicted", was.pod_uid)
         assert (now.restarts, now.failures, on.says()) == (1, 0, ("True", "Running"))
+
+
+@pytest.mark.requirement("K02")
+@pytest.mark.parametrize(("names_uid", "told"), [(True, "Evicted"), (False, "HostLost")])
+async def test_how_its_host_ended_is_told_by_events_of_that_very_pod(names_uid: bool, told: str) -> None:
+    async with stage(*two_hosts()) as on:
+        was = await on.placed()
+        event = kubelet.event(on.world.objects[PODS, NAMESPACE, was.pod], "Evicted", kubelet.EVICTED_NODE, on.world.now)
+        if not names_uid:  # hosts of a pool have the names of those before them
+            del event["involvedObject"]["uid"]
+        on.world.add(CORE_EVENTS, event)
+        on.lose_pod(was.pod)
+        await on.follow()
+        await on.settle()
+        last = on.session().status.last_termination
+        assert last is not None
+        assert (last.reason, last.pod_uid) == (told, was.pod_uid)
 
 
 @pytest.mark.requirement("K02", "H37")

@@ -30,7 +30,7 @@ class Around:
     A Hybrid session without a pool has hosts of its own: `pods` has the same pods as `hosts`, in more detail.
     `fork_from` is the uid of the session that it begins with a copy of. `cleanup` is the pod that removes what a
     session which is being deleted has stored. `host_pod` is the pod of the pool's host that it is on, in more detail;
-    of that, or of a pod of its own, once it is gone: what a watch has told of its end. `given_up` is whether the
+    of that, or of a pod of its own, once it is gone: how it ended, as far as that was heard. `given_up` is whether the
     operator has taken the pool's host off the API server, since its node is not heard of. `killings` are the node's
     words on why it stopped the host's container, where that has ended anew; `restarted` is whether this pass has
     counted that already. `limits` are the session's bounds, as its host is told them, once the decision has begun.

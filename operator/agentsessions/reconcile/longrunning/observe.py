@@ -19,7 +19,8 @@ from agentsessions.policies.outcome import as_evicted, ended_silently
 from agentsessions.policies.startup import PodWarning
 from agentsessions.reconcile.longrunning.model import Around
 from agentsessions.reconcile.longrunning.occupancy import Occupancy, capacities
-from agentsessions.reconcile.observe import DeletedPods, noted_by_node, read_template, warnings
+from agentsessions.reconcile.longrunning.restarts import tells_of
+from agentsessions.reconcile.observe import DeletedPods, last_words, noted_by_node, read_template, warnings
 
 
 async def observe(
@@ -130,11 +131,14 @@ async def _killings(session: AgentSession, hosts: Sequence[HostFacts], kube: Kub
 async def _last_words(
     session: AgentSession, there: Sequence[HostFacts], deleted: DeletedPods, kube: Kube
 ) -> PodFacts | None:
-    """Return the pod of the session's host as it was when it ended, if it is not there any more and that was heard."""
-    host = session.status.host
-    if host is None or host.pod_uid is None or any(one.uid == host.pod_uid for one in there):
+    """Return the pod of the session's host as it was when it ended, if it is not there any more and that is known."""
+    host, status = session.status.host, session.status
+    if host is None or any(one.name == host.pod and host.pod_uid in (None, one.uid) for one in there):
         return None
-    pod = deleted.recall(host.pod_uid)
+    if tells_of(status.last_termination, host) or session.metadata.deletion_timestamp is not None:
+        pod = deleted.recall(host.pod_uid or "")  # what is left to tell is not worth a question
+    else:
+        pod = await last_words(session, host, kube, deleted)
     return await _with_eviction(pod, session.metadata.namespace, kube) if pod is not None else None
 
 
