@@ -210,10 +210,6 @@ class Stage:
         """Return how often events were listed."""
         return sum((one.verb, one.plural) == ("LIST", CORE_EVENTS.plural) for one in self.world.requests)
 
-    def forget_pod_uid(self) -> None:
-        """Let the operator have been killed when it had made the pod, and before it wrote that down."""
-        self.world.objects[SESSIONS, NAMESPACE, NAME]["status"]["host"].pop("podUID")
-
     def stores(self) -> None:
         """Let hosts finish what they were asked to put away."""
         if self.hosts.asked:

@@ -50,7 +50,7 @@
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create]
-# The reason why a pod does not start stands in its events only.
+# Why a pod does not start, and why one that is gone has ended, stands in its events only.
 - apiGroups: [""]
   resources: [events]
   verbs: [list]

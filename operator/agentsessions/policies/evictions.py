@@ -7,36 +7,37 @@ from agentsessions.api.base import Json
 from agentsessions.api.status import Host
 from agentsessions.policies.facts import PodFacts
 
-_BY_TAINT, _CUT_OFF = "TaintManagerEviction", "NodeNotReady"
-_EVICTIONS = {"Evicted": "", "Preempted": "", _BY_TAINT: "Marking for deletion"}
-"""Reasons of events by which a kubelet, a scheduler and the taint manager say that they put an end to a pod, with how
-their messages begin: the taint manager says by the same reason that it will not, after all
+_BY_KUBELET, _BY_TAINT, _CUT_OFF = "Evicted", "TaintManagerEviction", "NodeNotReady"
+_EVICTIONS = {_BY_KUBELET: "", "Preempting": "", "Preempted": "", _BY_TAINT: "Marking for deletion"}
+"""Reasons of events by which a kubelet (twice), a scheduler and the taint manager say that they put an end to a pod,
+with how their messages begin: the taint manager says by the same reason that it will not, after all
 (https://github.com/kubernetes/kubernetes/blob/master/pkg/controller/tainteviction/taint_eviction.go).
 An eviction by the API posts none."""
 
 
 def as_told(host: Host, events: Sequence[Json]) -> PodFacts | None:
-    """Return the pod of a session's host as the last of these events has it end; None if none puts an end to it.
+    """Return the pod of a session's host as these events have it end; None if none of them puts an end to it.
 
+    The last one counts, but for the kubelet's evictions: what they have ended stays until somebody deletes it.
     The taint manager also ends pods of nodes that are not heard of, but those are said to be not ready before. Its
     events name a pod and no uid: whoever asks by name has to know that one pod alone has had that name. `created` is
     when the event was posted, since when the pod was made is not known.
     """
     told = [one for one in events if _is_about(one, host)]
-    found = sorted(filter(_ends, told), key=last_seen)
-    if not found:
+    found = max(filter(_ends, told), key=lambda one: (one["reason"] == _BY_KUBELET, last_seen(one)), default=None)
+    if found is None:
         return None
-    reason, message = found[-1]["reason"], found[-1].get("message", "")
+    reason, message = found["reason"], found.get("message", "")
     return PodFacts(
         name=host.pod,
         uid=host.pod_uid or "",
         resource_version="",
         attempt=-1,
         phase="Failed",
-        created=datetime.fromisoformat(last_seen(found[-1])),
+        created=datetime.fromisoformat(last_seen(found)),
         node=host.node,
         reason="Evicted",
-        message=message if reason == "Evicted" else f"{reason}: {message}",
+        message=message if reason == _BY_KUBELET else f"{reason}: {message}",
         disrupted_by="DeletionByTaintManager" if reason == _BY_TAINT else "",
         cut_off=any(one.get("reason") == _CUT_OFF for one in told),
     )

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -14,6 +15,7 @@ from agentsessions.api.status import Host
 from agentsessions.api.storage import LocalReference
 from agentsessions.api.template import AgentTemplateSpec, TemplateFields
 from agentsessions.kube.client import Kube
+from agentsessions.kube.errors import KubeError
 from agentsessions.kube.paths import CORE_EVENTS, PODS, SESSIONS, TEMPLATES
 from agentsessions.policies.evictions import as_told, last_seen
 from agentsessions.policies.facts import TERMINAL, PodFacts, parse_time, pod_facts
@@ -101,16 +103,28 @@ async def _missed(session: AgentSession, pods: list[PodFacts], kube: Kube, delet
 
 
 async def last_words(session: AgentSession, host: Host, kube: Kube, deleted: DeletedPods) -> PodFacts | None:
-    """Return the pod of a session's host that is gone, as it ended: as a watch has heard, else as events tell."""
+    """Return the pod of a session's host that is gone, as it ended: as a watch has heard, else as events tell.
+
+    That a session goes on never depends on events.
+    """
     if (pod := deleted.recall(host.pod_uid or "")) is not None:
         return pod
-    # Hosts of a pool bear the same name one after the other, and not all events name a uid.
-    by_uid = f"involvedObject.uid={host.pod_uid}"
+    with suppress(KubeError):
+        told = as_told(
+            host, await kube.list(CORE_EVENTS, session.metadata.namespace, fieldSelector=_about(session, host))
+        )
+        # Events do not name owners; the pod that status names was the session's.
+        return replace(told, owner_uid=session.metadata.uid) if told is not None else None
+    return None
+
+
+def _about(session: AgentSession, host: Host) -> str:
+    """Return the selector of events about a session's host.
+
+    Some of them name no uid, and hosts of a pool bear the same name one after the other.
+    """
     by_name = f"involvedObject.kind=Pod,involvedObject.name={host.pod}"
-    selector = by_name if session.spec.pool_ref is None else by_uid
-    told = as_told(host, await kube.list(CORE_EVENTS, session.metadata.namespace, fieldSelector=selector))
-    # Events do not name owners; the pod that status names was the session's.
-    return replace(told, owner_uid=session.metadata.uid) if told is not None else None
+    return by_name if session.spec.pool_ref is None else f"involvedObject.uid={host.pod_uid}"
 
 
 async def _template(session: AgentSession, kube: Kube) -> tuple[str, TemplateFields | None, str]:

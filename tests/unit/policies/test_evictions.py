@@ -22,12 +22,22 @@ def posted(reason: str, message: str, at: datetime = NOW) -> Json:
 
 def test_it_is_the_pod_of_the_session_that_the_last_of_them_ended() -> None:
     later = NOW + timedelta(seconds=5)
-    found = as_told(HOST, [posted("Evicted", kubelet.EVICTED_NODE, later), posted("Preempted", "for another")])
+    found = as_told(HOST, [posted("Preempting", "for another", later), posted("Preempted", "for another")])
     assert found is not None
     assert (found.name, found.uid, found.node, found.created) == (HOST.pod, HOST.pod_uid, "n1", later)
     assert found.is_terminal
     verdict = judge_host(found, UID)
-    assert (verdict.reason, verdict.counts, verdict.message) == ("Evicted", False, kubelet.EVICTED_NODE)
+    assert (verdict.reason, verdict.counts, verdict.message) == ("Evicted", False, "Preempting: for another")
+
+
+@pytest.mark.parametrize("later", ["TaintManagerEviction", "Preempted"])
+def test_what_its_kubelet_has_evicted_is_only_deleted_after(later: str) -> None:
+    """A session that used too much disk gets no more attempts than it may by a taint that comes after."""
+    after = posted(later, kubelet.MARKED, NOW + timedelta(minutes=5))
+    found = as_told(HOST, [posted("Evicted", kubelet.EVICTED_DISK), after])
+    assert found is not None
+    verdict = judge_host(found, UID)
+    assert (verdict.reason, verdict.counts) == ("EphemeralStorageExceeded", True)
 
 
 @pytest.mark.parametrize(("by", "told"), [("TaintManagerEviction", "NodeLost"), ("Preempted", "Evicted")])

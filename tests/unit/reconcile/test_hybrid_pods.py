@@ -6,10 +6,12 @@ from agentsessions import metrics
 from agentsessions.api.base import Json
 from agentsessions.api.host import PROBLEM_PREFIX, Beginning
 from agentsessions.hosts.errors import Unreachable, error_for
+from agentsessions.kube.errors import Transient
 from agentsessions.kube.paths import PODS
 from unit import kubelet
 from unit.hybrid import NAME, UID, Stage, awake, make_nap, not_ready, own_pod, serving, start
 from unit.make import NAMESPACE, make_session
+from unit.world import Request
 
 DRAIN: list[Json] = kubelet.drained()["conditions"]
 
@@ -122,13 +124,10 @@ def test_how_a_pod_ended_is_told_though_it_is_gone_before_anybody_looks(heard: b
 
 
 @pytest.mark.requirement("K02")
-@pytest.mark.parametrize("uid_is_known", [True, False])
-def test_an_operator_that_was_not_there_learns_from_events_how_a_pod_ended(uid_is_known: bool) -> None:
+def test_an_operator_that_was_not_there_learns_from_events_how_a_pod_ended() -> None:
     on = awake()
     on.taint_manager_posts()
     on.lose(own_pod(1))
-    if not uid_is_known:
-        on.forget_pod_uid()
     on.settle()
     last = on.session().status.last_termination
     assert last is not None
@@ -146,6 +145,23 @@ def test_a_taint_that_was_taken_back_has_ended_nothing() -> None:
     last = on.session().status.last_termination
     assert last is not None
     assert last.reason == "HostLost"
+
+
+def _no_events(when: str, request: Request) -> None:
+    if (request.verb, request.plural) == ("LIST", "events"):
+        raise Transient(503, "no events now")
+
+
+def test_a_session_goes_on_though_nobody_may_ask_for_events() -> None:
+    on = awake()
+    on.taint_manager_posts()
+    on.lose(own_pod(1))
+    on.world.around = _no_events
+    on.settle()
+    last = on.session().status.last_termination
+    assert last is not None
+    assert last.reason == "HostLost"
+    assert on.pods() == [own_pod(2)]
 
 
 def test_events_are_asked_for_a_pod_that_is_gone_and_only_once() -> None:

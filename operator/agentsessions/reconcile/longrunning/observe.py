@@ -9,6 +9,7 @@ from agentsessions.api.base import Json
 from agentsessions.api.names import CLEANUP_SELECTOR, LABEL_POOL_UID, LABEL_SESSION_UID, cleanup_name
 from agentsessions.api.pool import DEFAULT_SESSIONS_PER_HOST, AgentPool
 from agentsessions.api.session import AgentSession
+from agentsessions.api.status import Host
 from agentsessions.hosts.streams import HostStreams
 from agentsessions.hosts.views import HostView
 from agentsessions.kube.client import Kube
@@ -132,14 +133,21 @@ async def _last_words(
     session: AgentSession, there: Sequence[HostFacts], deleted: DeletedPods, kube: Kube
 ) -> PodFacts | None:
     """Return the pod of the session's host as it was when it ended, if it is not there any more and that is known."""
-    host, status = session.status.host, session.status
-    if host is None or any(one.name == host.pod and host.pod_uid in (None, one.uid) for one in there):
+    host = session.status.host
+    if host is None or host.pod_uid is None or any(one.uid == host.pod_uid for one in there):
         return None
-    if tells_of(status.last_termination, host) or session.metadata.deletion_timestamp is not None:
-        pod = deleted.recall(host.pod_uid or "")  # what is left to tell is not worth a question
-    else:
+    if _is_worth_asking(session, host):
         pod = await last_words(session, host, kube, deleted)
+    else:
+        pod = deleted.recall(host.pod_uid)
     return await _with_eviction(pod, session.metadata.namespace, kube) if pod is not None else None
+
+
+def _is_worth_asking(session: AgentSession, host: Host) -> bool:
+    """Return whether status would tell how the session's host ended, and does not yet: of pools, where it ran."""
+    status, meta = session.status, session.metadata
+    ran = status.start_time is not None or session.spec.pool_ref is None
+    return ran and meta.deletion_timestamp is None and not tells_of(status.last_termination, host)
 
 
 async def _as_told(bodies: Sequence[Json], kube: Kube) -> list[PodFacts]:
