@@ -81,7 +81,8 @@ def operator(terminal: Terminal, api: Api, images: Images) -> Iterator[Operator]
     """The operator, installed by its chart only, with the stand-in as its model endpoint."""
     found = Operator(api, terminal)
     install.install_stand_in(terminal, api, images)
-    install.install_operator(terminal, found, install.values(images))
+    with found.taken_over():
+        install.install_operator(terminal, found, install.values(images))
     yield found
     guard.check_operator(found, api)
 
