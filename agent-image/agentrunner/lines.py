@@ -38,10 +38,16 @@ def read_all(path: Path) -> list[Entry]:
 
 
 class Tail:
-    """Reads what was added to a file since the last look."""
+    """Reads what was added to a file since the last look.
+
+    `broken` counts lines that are no entry, `half` is whether the file ends in the middle of a line: what was written
+    without room for it.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.broken = 0
+        self.half = False
         self._offset = 0
         self._inode = 0
 
@@ -59,9 +65,12 @@ class Tail:
         other = self._offset > 0 and (size < self._offset or inode != self._inode)
         self._offset, self._inode = 0 if other else self._offset, inode
         file.seek(self._offset)
-        whole, newline, _ = file.read().rpartition(b"\n")
+        whole, newline, rest = file.read().rpartition(b"\n")
         self._offset += len(whole) + len(newline)
-        return list(parse((whole + newline).split(b"\n"))), other
+        lines = [line for line in (whole + newline).split(b"\n") if line.strip()]
+        entries = list(parse(lines))
+        self.broken, self.half = self.broken + len(lines) - len(entries), bool(rest)
+        return entries, other
 
 
 def _line(entry: Entry) -> bytes:

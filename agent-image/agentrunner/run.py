@@ -19,6 +19,7 @@ from agentrunner.errors import InvalidInput
 from agentrunner.events import EventLog, LibraryHandler
 from agentrunner.grace import Grace, read_grace
 from agentrunner.inputs import Inputs, read_inputs
+from agentrunner.keeping.gaps import end_half_line
 from agentrunner.options import Launch, sdk_options
 from agentrunner.outcome import INTERRUPTED, STOPPED, Verdict, failed, judge_exception, judge_result
 from agentrunner.places import Places, places, require_writable, write_private
@@ -165,7 +166,10 @@ class _Attempt:
         """Hold the session to its end; the report is written before the CLI is asked to leave."""
         config = Path(self._environment["CLAUDE_CONFIG_DIR"])
         session_id = self._inputs.session_id
-        start = begin(find(config, self._where.workspace, session_id), session_id)
+        transcript = find(config, self._where.workspace, session_id)
+        with suppress(OSError):  # a volume without room is told of by what cannot go on without it
+            end_half_line(transcript)
+        start = begin(transcript, session_id)
         self._log.emit("attemptStarted", start=start.value, promptSize=len(self._inputs.prompt))
         self._company.facts.resumed = start is not Start.FRESH
         prompt = self._inputs.agent.system_prompt

@@ -1,6 +1,7 @@
 """A session whose volume is full: what was taken can be ended, nothing is begun twice, and its agent can clear it."""
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -14,6 +15,8 @@ from agent.model import Model, script
 from agent.test_host_conversations import bash, gated, reached
 
 pytestmark = pytest.mark.timeout(180)
+FILL = "head -c 64M /dev/zero > filled; seq 2000"
+"""Fills a small volume, and says more than fits into what is left of the transcript's last block."""
 
 
 class SmallHost(Host):
@@ -102,13 +105,53 @@ async def test_a_process_that_dies_before_its_message_is_given_back_is_told_of(h
 
 async def test_an_agent_that_filled_its_volume_can_be_asked_to_clear_it(small: Host) -> None:
     talk = await small.give()
-    filled = await talk.say(
-        script(bash("head -c 64M /dev/zero > filled; df --output=avail . | tail -1"), {"text": "{{toolResult}}"})
-    )
-    assert filled[-1].kind == "done"
+    filled = await talk.say(script(bash(FILL), {"text": "full"}))
+    assert filled[-1].data["type"].endswith("/turn-not-kept")
     seen = await talk.say(
         script(bash("rm filled; ls | wc -l"), {"text": "left: {{toolResult}}"}), **{"Idempotency-Key": "k"}
     )
     assert seen[-1].kind == "done"
     assert "left: 0" in texts(seen)[-1]
     assert texts(await talk.say(script({"text": "goes on"}))) == ["goes on"]
+
+
+def heard(model: Model) -> str:
+    """Return the conversation as the model was last asked to go on with it."""
+    return json.dumps(model.bodies[-1]["messages"])
+
+
+async def resumed(talk: Talk) -> Talk:
+    """Put the session away, and take it up again from what was written down."""
+    await talk.host.json("POST", f"/sessions/{talk.session_id}/suspend?wait=true")
+    await talk.until(putAway=True)
+    return await talk.host.give(talk.session_id)
+
+
+@pytest.mark.requirement("H10", "K02")
+async def test_a_turn_that_could_not_be_written_down_is_said_to_be_cut_and_no_other_is_lost(
+    small: Host, model: Model
+) -> None:
+    """The CLI says nothing when it cannot write, and would go on from memory until it is gone."""
+    talk, key = await small.give(), {"Idempotency-Key": "lost"}
+    await talk.say(script({"text": "one"}))
+    lost = await talk.say(script(bash(FILL), {"text": "two"}), **key)
+    assert (lost[-1].kind, lost[-1].data["type"].rpartition("/")[2]) == ("error", "turn-not-kept")
+    status, problem = await talk.refused(script({"text": "two"}), **key)
+    assert (status, problem["type"].rpartition("/")[2]) == (409, "turn-interrupted")
+    assert (await talk.state())["phase"] == "Suspended"
+    assert (await talk.say(script(bash("rm filled; true"), {"text": "three"})))[-1].kind == "done"
+    talk = await resumed(talk)
+    assert (await talk.say(script({"text": "four"})))[-1].kind == "done"
+    assert all(f'"text": "{word}"' in heard(model) for word in ("one", "three"))
+
+
+@pytest.mark.requirement("H10", "K02")
+async def test_what_was_said_before_a_gap_in_the_transcript_is_remembered_after_it(small: Host, model: Model) -> None:
+    """What the CLI writes after lines that it lost names them as what it follows on."""
+    talk = await small.give()
+    await talk.say(script({"text": "one"}))
+    steps = (bash(FILL), bash("sleep 2; true"), bash("rm filled; sleep 1"), {"text": "two"})
+    assert (await talk.say(script(*steps)))[-1].data["type"].endswith("/turn-not-kept")
+    talk = await resumed(talk)
+    assert (await talk.say(script({"text": "three"})))[-1].kind == "done"
+    assert '"text": "one"' in heard(model)

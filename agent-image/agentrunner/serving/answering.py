@@ -6,7 +6,7 @@ from claude_agent_sdk import Message, ResultMessage, SystemMessage
 
 from agentrunner.serving import metrics
 from agentrunner.serving.attending import Attending
-from agentrunner.serving.endings import MOVED_TURN, OVERDUE_TURN, cut_short, died, done, word
+from agentrunner.serving.endings import LOST_TURN, MOVED_TURN, OVERDUE_TURN, cut_short, died, done, word
 from agentrunner.serving.problems import NO_ROOM
 from agentrunner.serving.process import Process, ProcessDied
 from agentrunner.serving.standing import now
@@ -18,6 +18,8 @@ from agentrunner.stores.base import StoreFenced
 from agentrunner.waiting import within
 from agentsessions.api.bounds import PROBLEMS, Limit, explain
 from agentsessions.api.host import PROBLEM_PREFIX, Phase
+
+_LOOKS, _LOOK_SECONDS = 20, 0.05
 
 
 class Answering(Attending):
@@ -84,6 +86,8 @@ class Answering(Attending):
                 self._unread(turn)
                 return
             turn.asked = True
+            await self._look()
+            self._history.turn_begins()
             result = await process.ask(turn.prompt, turn.uuid, self.settings.limits.turn_deadline_seconds)
         except StoreFenced:
             self._failed(turn, *MOVED_TURN, Phase.FAILED)
@@ -115,9 +119,12 @@ class Answering(Attending):
         if not await self._keeper.written() and process.ended:
             await self._unanswered(turn, process)  # it took the end of its answer with it
             return
-        self._answered, overdue = turn.uuid, process.overdue
         # Before the store is given it: a line that comes later is not told of as long as the pod alone has it.
-        await self._look()
+        if not await self._is_kept(turn):
+            await self._killed()  # it alone knows what was said, and what it writes from now on would follow on nothing
+            self._failed(turn, *LOST_TURN, Phase.SUSPENDED)
+            return
+        self._answered, overdue = turn.uuid, process.overdue
         durable = await self._keeper.settle(self._ledger())
         if self._keeper.fenced:
             self._failed(turn, *MOVED_TURN, Phase.FAILED)
@@ -137,6 +144,15 @@ class Answering(Attending):
         )
         self.weigh()
         await (self._recycle() if self.limit is None else self._come_to_rest(self.limit))
+
+    async def _is_kept(self, turn: Turn) -> bool:
+        """Look how far the transcript goes, and return whether it has a turn; a line may be on its way still."""
+        for _ in range(_LOOKS):
+            await self._look()
+            if self._history.has_whole(turn.uuid):
+                return True
+            await asyncio.sleep(_LOOK_SECONDS)
+        return False
 
     async def _come_to_rest(self, limit: Limit) -> None:
         """The session has reached a bound: it needs no process, and nobody who waits is answered."""

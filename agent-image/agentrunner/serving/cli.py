@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from claude_agent_sdk import Message, SessionStore
 
 from agentrunner.events import EventLog as PodLog
+from agentrunner.keeping.gaps import end_half_line
 from agentrunner.serving import launch
 from agentrunner.serving.bill import Bill
 from agentrunner.serving.endings import ENDED, STARVED, word
@@ -110,6 +111,7 @@ class Cli:
 
     async def _launched(self, settings: SessionSettings) -> Process:
         """Start a process and read its meter."""
+        await asyncio.to_thread(end_half_line, launch.transcript_path(self._places, self._session_id))
         options = await asyncio.to_thread(
             launch.options,
             settings.agent,

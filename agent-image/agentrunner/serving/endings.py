@@ -23,6 +23,11 @@ OVERDUE_TURN = (
     "The turn took longer than it may (`limits.turnDeadlineSeconds`) and was ended. What it had done so far is kept; "
     "send a message to go on.",
 )
+LOST_TURN = (
+    "turn-not-kept",
+    "There was no room on the session's volume for what was said: what the agent has done is done, but it will not "
+    "remember this turn. Delete files in its workspace, or make the volume larger, then go on.",
+)
 MOVED = "session-moved"
 """Why a turn, or a session, ended here: another pod has claimed it."""
 MOVED_TURN = (MOVED, "The session goes on in another pod, without this turn.")

@@ -1,7 +1,9 @@
 """How far a session's conversation goes: entries of the CLI's transcript, and the digest of the last."""
 
+import shutil
 from pathlib import Path
 
+from agentrunner.keeping.files import uuids
 from agentrunner.lines import Entry, Tail, digest
 from agentsessions.api.status import Transcript
 
@@ -13,6 +15,22 @@ class History:
         self._tail = Tail(path)
         self._entries = 0
         self._last: Entry | None = None
+        self._broken = 0
+        self._uuids = set[str]()
+
+    def turn_begins(self) -> None:
+        """Take note that what is read from now on is of another turn."""
+        self._broken = self._tail.broken
+        self._uuids.clear()
+
+    def has_whole(self, message: str) -> bool:
+        """Return whether nothing of a turn was lost for want of room, as far as was read; `message` began it.
+
+        The CLI loses its lines without a word. Mostly half of one is left; where none is, there is no room even now.
+        """
+        if self._tail.half or self._tail.broken > self._broken:
+            return False
+        return message in self._uuids or _has_room(self._tail.path)
 
     def facts(self) -> Transcript | None:
         """Return how far the transcript goes now; None if there is none."""
@@ -22,8 +40,17 @@ class History:
             return None
         if other:
             self._entries, self._last = 0, None
+        self._uuids.update(uuids(fresh))
         if fresh:
             self._entries, self._last = self._entries + len(fresh), fresh[-1]
         if self._last is None:
             return None
         return Transcript(entries=self._entries, last_entry_digest=digest(self._last))
+
+
+def _has_room(path: Path) -> bool:
+    """Return whether something could be written to that file."""
+    try:
+        return shutil.disk_usage(path.parent).free > 0
+    except OSError:
+        return True
