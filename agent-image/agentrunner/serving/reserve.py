@@ -4,6 +4,7 @@ Without it nothing could be written down of the message that asks for that, nor 
 """
 
 import os
+import shutil
 from contextlib import suppress
 from pathlib import Path
 
@@ -27,6 +28,12 @@ class Reserve:
                 os.posix_fallocate(file.fileno(), 0, self._size)
         except OSError:
             self.spend()
+
+    def make_room(self) -> None:
+        """Give the room to a turn that begins where there is less: the host's notes may fit where the CLI's do not."""
+        with suppress(OSError):
+            if shutil.disk_usage(self._path.parent).free < self._size:
+                self.spend()
 
     def spend(self) -> None:
         """Give the room to who writes next."""

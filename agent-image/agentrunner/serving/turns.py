@@ -132,6 +132,8 @@ class Turns:
 
         `bound`: seconds that the turn may take in all. One that is interrupted meanwhile does not begin either.
         """
+        if self._reserve is not None:
+            self._reserve.make_room()
         tries = max(1, math.ceil(min(_PATIENCE_SECONDS, bound or _PATIENCE_SECONDS) / _ROOM_SECONDS))
         while not self._written():
             tries -= 1

@@ -1,7 +1,9 @@
 """Messages of a session: one turn at a time, and known again by their keys, in this pod and in the next."""
 
 import asyncio
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -186,6 +188,20 @@ async def test_what_is_held_back_is_spent_on_a_message_and_held_again_after_its_
     say(turns, "k")
     turns.end(await begin(turns), "done")
     assert reserve.stat().st_size == 4096
+
+
+@pytest.mark.parametrize(("free", "kept"), [(4095, False), (4096, True)])
+async def test_a_turn_that_begins_with_little_room_is_given_what_was_held_back(
+    path: Path, monkeypatch: pytest.MonkeyPatch, free: int, kept: bool
+) -> None:
+    spare = path.with_name("spare")
+    turns = Turns(path, 8, SESSION, Reserve(spare, 4096))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    say(turns, "k")
+    turn = await begin(turns)
+    assert spare.exists() is kept
+    turns.end(turn, "done")
+    assert spare.exists()
 
 
 async def test_a_turn_whose_end_cannot_be_written_down_ends_and_is_never_begun_again(path: Path) -> None:
