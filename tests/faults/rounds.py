@@ -17,15 +17,15 @@ from faults.ledger import Ledger
 from faults.moments import LONGEST, Moment
 from faults.record import Cell
 from faults.story import Story
-from faults.strikes import FULL_SECONDS, Strike
+from faults.strikes import FULL_SECONDS, Strike, said_in_pod
 
 TOGETHER, LONG = 3, 8
 """Rounds that a session is in: with each loss of its host, kubelet and operator wait longer before the next; and those
 it is in where no fault ends its host."""
 TOLD_SECONDS = 60
 """Within which status says how a session's host has ended, once it goes on."""
-AHEAD_SECONDS = 0.8
-"""How much earlier a blow may be struck than its moment begins, where this leaves little to hit: it has a way to go."""
+BRIEF_SECONDS = 0.5
+"""Within which after the beginning of its moment a blow is to fall, where there is little to hit later."""
 MOST_WRITES = 40
 """What operator and gateways may write about one session in a round: its pods, its Secrets, its status, its events."""
 
@@ -91,9 +91,9 @@ class Rounds:
         """Do what the moment does while the fault strikes; all that the fault may do to it is to make it slow."""
         await asyncio.sleep(wait)
         story, problems, over = act.story, list[str](), asyncio.Event()
+        ahead = await self._way(act) - self.chance.uniform(0, BRIEF_SECONDS) if self._is_brief(act) else 0.0
         own, cut = asyncio.create_task(self._strike_own(act, over)), len(story.cut)
-        if self._is_brief(act):  # so that it is at its end, or not yet, when the blow falls
-            await asyncio.sleep(self.chance.uniform(0, AHEAD_SECONDS))
+        await asyncio.sleep(max(0.0, ahead))
         began = time.monotonic()
         try:
             await act.moment.during(story)
@@ -126,6 +126,13 @@ class Rounds:
     def _is_brief(self, act: Act) -> bool:
         """Return whether what there is to strike at is gone as soon as the moment has begun."""
         return act.moment.sleeps and self.strike.brief
+
+    async def _way(self, act: Act) -> float:
+        """Return how long a blow takes from when it is struck until it falls."""
+        began = time.monotonic()
+        if await asyncio.to_thread(self.strike.reach, act.story):
+            await asyncio.to_thread(said_in_pod, act.story, "true")
+        return time.monotonic() - began
 
     def _concerns(self, story: Story) -> bool:
         """Return whether a shared fault hit what the session stands on: its node, or what all of them use."""

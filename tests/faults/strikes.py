@@ -95,15 +95,15 @@ def _host_killed(arena: Arena, story: Story) -> bool:
 
 
 def _cli_killed(arena: Arena, story: Story) -> float:
-    told = _said_in_pod(story, "date +%s.%N; pkill -9 -f '[_]bundled/claude'")
+    told = said_in_pod(story, "date +%s.%N; pkill -9 -f '[_]bundled/claude'")
     return float(told) if told else 0.0
 
 
 def _in_pod(story: Story, command: str) -> bool:
-    return _said_in_pod(story, command) is not None
+    return said_in_pod(story, command) is not None
 
 
-def _said_in_pod(story: Story, command: str) -> str | None:
+def said_in_pod(story: Story, command: str) -> str | None:
     """Return what a command in the session's pod said, None if there is no such pod or the command failed."""
     if not story.runs():
         return None
