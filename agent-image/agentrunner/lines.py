@@ -57,7 +57,7 @@ class Tail:
             with self.path.open("rb") as file:
                 return self._take(file)
         except FileNotFoundError:
-            other, self._offset = self._offset > 0, 0
+            other, self._offset, self.half = self._offset > 0, 0, False
             return [], other
 
     def _take(self, file: Any) -> tuple[list[Entry], bool]:

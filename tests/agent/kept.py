@@ -13,7 +13,7 @@ from agent.model import Model, script
 class Kept:
     """A host whose sessions are kept in a store, which outlives its pods."""
 
-    def __init__(self, folder: Path, model: Model) -> None:
+    def __init__(self, folder: Path, model: Model, kind: type[Host] = Host) -> None:
         self.store = folder / "store"
         secrets = folder / "secrets"
         for place in (self.store, secrets, folder / "host"):
@@ -27,7 +27,7 @@ class Kept:
         }
         self.model = model
         self.settings = settings
-        self.host = Host(folder / "host", model.url, store=settings)
+        self.host = kind(folder / "host", model.url, store=settings)
 
     def fault(self, name: str, value: str = "") -> Path:
         """Have the store fail; unlink what this returns to mend it."""

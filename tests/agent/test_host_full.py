@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from agent.host import Event, Host, Talk, texts
+from agent.kept import Kept
 from agent.model import Model, script
 from agent.test_host_conversations import bash, gated, reached
 
@@ -120,19 +121,30 @@ def heard(model: Model) -> str:
     return json.dumps(model.bodies[-1]["messages"])
 
 
-async def resumed(talk: Talk) -> Talk:
-    """Put the session away, and take it up again from what was written down."""
-    await talk.host.json("POST", f"/sessions/{talk.session_id}/suspend?wait=true")
-    await talk.until(putAway=True)
-    return await talk.host.give(talk.session_id)
+@pytest.fixture
+async def small_kept(tmp_path: Path, model: Model) -> AsyncIterator[Kept]:
+    """Return a host on a small volume, whose sessions are kept in a store that has room."""
+    found = Kept(tmp_path, model, SmallHost)
+    (found.host.folder / "volume").mkdir()
+    await found.host.start()
+    try:
+        yield found
+    finally:
+        await found.host.destroy()
 
 
-@pytest.mark.requirement("H10", "K02")
+async def in_another_pod(kept: Kept, talk: Talk) -> Talk:
+    """Lose the pod with its volume, and take the session up from what is stored."""
+    await kept.another_pod()
+    return await kept.host.give(talk.session_id)
+
+
+@pytest.mark.requirement("K02")
 async def test_a_turn_that_could_not_be_written_down_is_said_to_be_cut_and_no_other_is_lost(
-    small: Host, model: Model
+    small_kept: Kept, model: Model
 ) -> None:
     """The CLI says nothing when it cannot write, and would go on from memory until it is gone."""
-    talk, key = await small.give(), {"Idempotency-Key": "lost"}
+    talk, key = await small_kept.host.give(), {"Idempotency-Key": "lost"}
     await talk.say(script({"text": "one"}))
     lost = await talk.say(script(bash(FILL), {"text": "two"}), **key)
     assert (lost[-1].kind, lost[-1].data["type"].rpartition("/")[2]) == ("error", "turn-not-kept")
@@ -140,18 +152,23 @@ async def test_a_turn_that_could_not_be_written_down_is_said_to_be_cut_and_no_ot
     assert (status, problem["type"].rpartition("/")[2]) == (409, "turn-interrupted")
     assert (await talk.state())["phase"] == "Suspended"
     assert (await talk.say(script(bash("rm filled; true"), {"text": "three"})))[-1].kind == "done"
-    talk = await resumed(talk)
+    talk = await in_another_pod(small_kept, talk)
+    assert (await talk.refused(script({"text": "two"}), **key))[0] == 409
     assert (await talk.say(script({"text": "four"})))[-1].kind == "done"
     assert all(f'"text": "{word}"' in heard(model) for word in ("one", "three"))
 
 
-@pytest.mark.requirement("H10", "K02")
-async def test_what_was_said_before_a_gap_in_the_transcript_is_remembered_after_it(small: Host, model: Model) -> None:
+@pytest.mark.requirement("K02")
+async def test_what_was_said_before_a_gap_in_the_transcript_is_remembered_after_it(
+    small_kept: Kept, model: Model
+) -> None:
     """What the CLI writes after lines that it lost names them as what it follows on."""
-    talk = await small.give()
+    talk = await small_kept.host.give()
     await talk.say(script({"text": "one"}))
+    key = {"Idempotency-Key": "lost"}
     steps = (bash(FILL), bash("sleep 2; true"), bash("rm filled; sleep 1"), {"text": "two"})
-    assert (await talk.say(script(*steps)))[-1].data["type"].endswith("/turn-not-kept")
-    talk = await resumed(talk)
+    assert (await talk.say(script(*steps), **key))[-1].data["type"].endswith("/turn-not-kept")
+    talk = await in_another_pod(small_kept, talk)
+    assert (await talk.refused(script({"text": "two"}), **key))[0] == 409
     assert (await talk.say(script({"text": "three"})))[-1].kind == "done"
     assert '"text": "one"' in heard(model)

@@ -20,7 +20,7 @@ class Found:
     turn was cut, `continuations` how often in a row the agent was asked to go on, `fork_from` the session to copy.
     `doubtful` are messages whose turn began and did not come to its end, as far as anybody can say: the cut ones of all
     times, and one that was lost with its pod before a word of it was in the transcript. `unread` is one that was begun
-    with and never given to the agent.
+    with and never given to the agent; of `unkept` ones no transcript says what became of them.
     """
 
     beginning: Beginning = Beginning.FRESH
@@ -32,6 +32,7 @@ class Found:
     fork_from: str | None = None
     doubtful: tuple[str, ...] = ()
     unread: str | None = None
+    unkept: tuple[str, ...] = ()
 
     @property
     def interrupted(self) -> bool:
@@ -57,7 +58,8 @@ def taken_up(
     lost = [announced] if announced is not None and announced not in (*asked, ledger.ended, ledger.unread) else []
     doubtful = [*(uuid for uuid in unanswered(entries) if uuid != ledger.ended), *lost]
     more = continuations(entries)
-    return Found(beginning, asked, ledger.ended, cut, more, usage, source, tuple(doubtful), ledger.unread)
+    last = ledger.unread, ledger.unkept
+    return Found(beginning, asked, ledger.ended, cut, more, usage, source, tuple(doubtful), *last)
 
 
 def beginning(verdict: Verdict, fork: str | None) -> Beginning:

@@ -26,18 +26,21 @@ _FILE = "ledger.json"
 class Ledger:
     """`ended` is the uuid of the last message whose turn came to an end, however it did.
 
-    `unread` is that of the last one that was begun with, and that the agent was never given.
+    `unread` is that of the last one that was begun with, and that the agent was never given. `unkept` are those whose
+    turns there was no room for: of them a transcript may have nothing, or the end alone.
     """
 
     usage: Usage | None = None
     ended: str | None = None
     transcript: Transcript | None = None
     unread: str | None = None
+    unkept: tuple[str, ...] = ()
 
     def entry(self) -> Entry:
         """Return it as an entry."""
         out: Entry = {"type": "ledger", "ended": self.ended}
         out |= {"unread": self.unread} if self.unread is not None else {}
+        out |= {"unkept": list(self.unkept)} if self.unkept else {}
         for name, part in (("usage", self.usage), ("transcript", self.transcript)):
             out |= {name: part.to_json()} if part is not None else {}
         return out
@@ -61,6 +64,7 @@ def read(entry: Entry | None) -> Ledger:
             (entry or {}).get("ended"),
             Transcript.model_validate(transcript) if transcript else None,
             (entry or {}).get("unread"),
+            tuple(map(str, (entry or {}).get("unkept") or ())),
         )
     except (ValidationError, TypeError, AttributeError):
         return Ledger()

@@ -10,7 +10,7 @@ from agentrunner.serving.endings import LOST_TURN, MOVED_TURN, OVERDUE_TURN, cut
 from agentrunner.serving.problems import NO_ROOM
 from agentrunner.serving.process import Process, ProcessDied
 from agentrunner.serving.standing import now
-from agentrunner.serving.turns import Turn
+from agentrunner.serving.turns import KEPT, Turn
 from agentrunner.serving.unasked import OVERDUE
 from agentrunner.serving.wire import as_json
 from agentrunner.session import INTERRUPT_SECONDS
@@ -87,6 +87,10 @@ class Answering(Attending):
                 return
             turn.asked = True
             await self._look()
+            if self._history.is_torn:  # by a turn of the CLI's own: what it writes next would be glued to that
+                await self._killed()
+                process = await self._connected(Phase.RUNNING, Phase.RUNNING)
+                await self._look()
             self._history.turn_begins()
             result = await process.ask(turn.prompt, turn.uuid, self.settings.limits.turn_deadline_seconds)
         except StoreFenced:
@@ -121,8 +125,7 @@ class Answering(Attending):
             return
         # Before the store is given it: a line that comes later is not told of as long as the pod alone has it.
         if not await self._is_kept(turn):
-            await self._killed()  # it alone knows what was said, and what it writes from now on would follow on nothing
-            self._failed(turn, *LOST_TURN, Phase.SUSPENDED)
+            await self._not_kept(turn)
             return
         self._answered, overdue = turn.uuid, process.overdue
         durable = await self._keeper.settle(self._ledger())
@@ -153,6 +156,16 @@ class Answering(Attending):
                 return True
             await asyncio.sleep(_LOOK_SECONDS)
         return False
+
+    async def _not_kept(self, turn: Turn) -> None:
+        """Go on from what is written: the process alone knows what was said, and nobody can ask it for that."""
+        self._unkept = (*self._unkept, turn.uuid)[-KEPT:]
+        await self._killed()
+        await self._keeper.settle(self._ledger())
+        self._around.log.emit("turnNotKept", sessionId=self.who.session_id)
+        self._failed(turn, *(MOVED_TURN if self._keeper.fenced else LOST_TURN), Phase.SUSPENDED)
+        if self.limit is not None:
+            await self._come_to_rest(self.limit)
 
     async def _come_to_rest(self, limit: Limit) -> None:
         """The session has reached a bound: it needs no process, and nobody who waits is answered."""

@@ -45,12 +45,12 @@ class Attending(ABC):
         self.places = places
         self.events = EventLog(token_hex(6))
         self.turns = Turns(places.own / "turns.json", around.max_queued, who.session_id, Reserve(places.own / "spare"))
-        self.turns.found(found.messages, found.cut, found.doubtful)
+        self.turns.found(found.messages, found.cut, (*found.doubtful, *found.unkept))
         self.beginning = found.beginning
         self._keeper = keeper
         self._around = around
         self._bill = Bill(places.own / FILE, found.usage)
-        self._answered, self._not_given = found.ended, found.unread
+        self._answered, self._not_given, self._unkept = found.ended, found.unread, found.unkept
         self._history = History(launch.transcript_path(places, who.session_id))
         wiring = Wiring(self._on_message, self._on_end, keeper.sdk_store)
         self._cli = Cli(who.session_id, places, self._bill, around.log, wiring)
@@ -124,7 +124,7 @@ class Attending(ABC):
         self._standing.transcript = await asyncio.to_thread(self._history.facts) or self._standing.transcript
 
     def _ledger(self) -> Ledger:
-        return Ledger(self._bill.usage, self._answered, self._standing.transcript, self._not_given)
+        return Ledger(self._bill.usage, self._answered, self._standing.transcript, self._not_given, self._unkept)
 
     @abstractmethod
     async def _work(self) -> None:

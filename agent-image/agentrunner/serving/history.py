@@ -18,6 +18,11 @@ class History:
         self._broken = 0
         self._uuids = set[str]()
 
+    @property
+    def is_torn(self) -> bool:
+        """Whether the transcript ends in the middle of a line, as far as was read."""
+        return self._tail.half
+
     def turn_begins(self) -> None:
         """Take note that what is read from now on is of another turn."""
         self._broken = self._tail.broken
@@ -28,7 +33,7 @@ class History:
 
         The CLI loses its lines without a word. Mostly half of one is left; where none is, there is no room even now.
         """
-        if self._tail.half or self._tail.broken > self._broken:
+        if self.is_torn or self._tail.broken > self._broken:
             return False
         return message in self._uuids or _has_room(self._tail.path)
 

@@ -149,6 +149,13 @@ async def test_a_message_that_the_agent_was_never_given_is_not_doubtful_nor_is_t
     assert (found.doubtful, found.cut, found.interrupted, found.unread) == ((), None, False, "x")
 
 
+@pytest.mark.requirement("H31")
+async def test_turns_that_there_was_no_room_for_are_known_to_the_next_pod(on: Stage, store: FakeStore) -> None:
+    store.data = {None: TALK, LEDGER: [Ledger(BILL, "a", unkept=("x", "y")).entry()]}
+    found = await on.find(transcript=KNOWN)
+    assert (found.unkept, found.interrupted, found.doubtful) == (("x", "y"), False, ())
+
+
 @pytest.mark.parametrize("ended", ["a", "x"])
 async def test_a_turn_that_came_to_its_end_is_not_doubtful(on: Stage, store: FakeStore, ended: str) -> None:
     note: Entry = {"type": "begun", "message": ended}
