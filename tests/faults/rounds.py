@@ -24,7 +24,7 @@ TOGETHER, LONG = 3, 8
 it is in where no fault ends its host."""
 TOLD_SECONDS = 60
 """Within which status says how a session's host has ended, once it goes on."""
-BRIEF_SECONDS = 0.5
+BRIEF_SECONDS = 0.3
 """Within which after the beginning of its moment a blow is to fall, where there is little to hit later."""
 MOST_WRITES = 40
 """What operator and gateways may write about one session in a round: its pods, its Secrets, its status, its events."""
@@ -129,10 +129,10 @@ class Rounds:
 
     async def _way(self, act: Act) -> float:
         """Return how long a blow takes from when it is struck until it falls."""
-        began = time.monotonic()
+        began, told = time.time(), None
         if await asyncio.to_thread(self.strike.reach, act.story):
-            await asyncio.to_thread(said_in_pod, act.story, "true")
-        return time.monotonic() - began
+            told = await asyncio.to_thread(said_in_pod, act.story, "date +%s.%N")
+        return float(told) - began if told else 0.0
 
     def _concerns(self, story: Story) -> bool:
         """Return whether a shared fault hit what the session stands on: its node, or what all of them use."""
