@@ -93,7 +93,8 @@ class Rounds:
         story, problems, over = act.story, list[str](), asyncio.Event()
         ahead = await self._way(act) - self.chance.uniform(0, BRIEF_SECONDS) if self._is_brief(act) else 0.0
         own, cut = asyncio.create_task(self._strike_own(act, over)), len(story.cut)
-        await asyncio.sleep(max(0.0, ahead))
+        if ahead > 0:
+            await asyncio.sleep(ahead)
         began = time.monotonic()
         try:
             await act.moment.during(story)
