@@ -167,8 +167,7 @@ class _Attempt:
         config = Path(self._environment["CLAUDE_CONFIG_DIR"])
         session_id = self._inputs.session_id
         transcript = find(config, self._where.workspace, session_id)
-        with suppress(OSError):  # a volume without room is told of by what cannot go on without it
-            end_half_line(transcript)
+        end_half_line(transcript)
         start = begin(transcript, session_id)
         self._log.emit("attemptStarted", start=start.value, promptSize=len(self._inputs.prompt))
         self._company.facts.resumed = start is not Start.FRESH

@@ -8,6 +8,7 @@ from agentsessions.api.config import Gateway, OperatorConfig
 from agentsessions.api.host import HostSession
 from agentsessions.api.names import GATEWAY_FIELD_MANAGER, pod_name
 from agentsessions.api.session import AgentSession
+from agentsessions.api.status import Termination
 from agentsessions.hosts.views import HostView
 from agentsessions.kube.paths import CORE_EVENTS, EVENTS, PODS, POOLS, SESSIONS
 from agentsessions.policies.hosts import host_facts
@@ -228,6 +229,12 @@ class Stage:
     def session(self) -> AgentSession:
         """Return the session."""
         return self.world.session(NAME)
+
+    def last_end(self) -> Termination:
+        """Return what status tells of how the session's host ended last; it has to tell something."""
+        last = self.session().status.last_termination
+        assert last is not None
+        return last
 
     def says(self, kind: str = "Ready") -> tuple[str, str]:
         """Return status and reason of a condition."""

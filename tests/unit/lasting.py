@@ -13,7 +13,7 @@ from agentsessions.api.config import Gateway, OperatorConfig
 from agentsessions.api.host import Activation, HostSession, Scope
 from agentsessions.api.names import LABEL_MANAGED_BY, LABEL_POOL, LABEL_POOL_UID, MANAGED_BY
 from agentsessions.api.session import AgentSession
-from agentsessions.api.status import Host
+from agentsessions.api.status import Host, Termination
 from agentsessions.hosts.client import HostAddress, HostClient
 from agentsessions.hosts.streams import HostStreams
 from agentsessions.hosts.tokens import Signer
@@ -148,6 +148,12 @@ class Stage:
     def session(self, name: str = "talk") -> AgentSession:
         """Return the session."""
         return self.world.session(name)
+
+    def last_end(self, name: str = "talk") -> Termination:
+        """Return what status tells of how the session's host ended last; it has to tell something."""
+        last = self.session(name).status.last_termination
+        assert last is not None
+        return last
 
     def says(self, kind: str = "Ready", name: str = "talk") -> tuple[str, str]:
         """Return status and reason of a condition."""

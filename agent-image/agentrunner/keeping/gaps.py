@@ -5,20 +5,19 @@ goes on with what was before.
 """
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 
 def end_half_line(path: Path) -> None:
     """End a transcript's last line if nobody has: nothing that is in a store already changes by that.
 
-    No process may write it meanwhile. Raises OSError if there is no room.
+    No process may write it meanwhile. Where there is no room for that either nothing is done: the volume is told of by
+    what cannot go on without it, and before a turn begins there is another try.
     """
-    try:
-        with path.open("rb+") as file:
-            if file.seek(0, os.SEEK_END) == 0:
-                return
-            file.seek(-1, os.SEEK_END)
-            if file.read(1) != b"\n":
-                file.write(b"\n")
-    except FileNotFoundError:
-        return
+    with suppress(OSError), path.open("rb+") as file:
+        if file.seek(0, os.SEEK_END) == 0:
+            return
+        file.seek(-1, os.SEEK_END)
+        if file.read(1) != b"\n":
+            file.write(b"\n")

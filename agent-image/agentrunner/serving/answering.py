@@ -86,12 +86,11 @@ class Answering(Attending):
                 self._unread(turn)
                 return
             turn.asked = True
-            await self._look()
+            await asyncio.to_thread(self._history.turn_begins)
             if self._history.is_torn:  # by a turn of the CLI's own: what it writes next would be glued to that
                 await self._killed()
                 process = await self._connected(Phase.RUNNING, Phase.RUNNING)
-                await self._look()
-            self._history.turn_begins()
+                await asyncio.to_thread(self._history.turn_begins)
             result = await process.ask(turn.prompt, turn.uuid, self.settings.limits.turn_deadline_seconds)
         except StoreFenced:
             self._failed(turn, *MOVED_TURN, Phase.FAILED)

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 
 from claude_agent_sdk import Message, SessionStore
@@ -112,8 +111,7 @@ class Cli:
 
     async def _launched(self, settings: SessionSettings) -> Process:
         """Start a process and read its meter."""
-        with suppress(OSError):  # without room for that, a turn that begins is given some, and tries again
-            await asyncio.to_thread(end_half_line, launch.transcript_path(self._places, self._session_id))
+        await asyncio.to_thread(end_half_line, launch.transcript_path(self._places, self._session_id))
         options = await asyncio.to_thread(
             launch.options,
             settings.agent,

@@ -24,7 +24,8 @@ class History:
         return self._tail.half
 
     def turn_begins(self) -> None:
-        """Take note that what is read from now on is of another turn."""
+        """Read what there is, and take note that what is read from now on is of another turn."""
+        self.facts()
         self._broken = self._tail.broken
         self._uuids.clear()
 

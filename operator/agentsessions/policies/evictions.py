@@ -5,7 +5,7 @@ from datetime import datetime
 
 from agentsessions.api.base import Json
 from agentsessions.api.status import Host
-from agentsessions.policies.facts import PodFacts
+from agentsessions.policies.facts import BY_TAINT_MANAGER, PodFacts
 
 _BY_KUBELET, _BY_TAINT, _CUT_OFF = "Evicted", "TaintManagerEviction", "NodeNotReady"
 _EVICTIONS = {_BY_KUBELET: "", "Preempting": "", "Preempted": "", _BY_TAINT: "Marking for deletion"}
@@ -38,7 +38,7 @@ def as_told(host: Host, events: Sequence[Json]) -> PodFacts | None:
         node=host.node,
         reason="Evicted",
         message=message if reason == _BY_KUBELET else f"{reason}: {message}",
-        disrupted_by="DeletionByTaintManager" if reason == _BY_TAINT else "",
+        disrupted_by=BY_TAINT_MANAGER if reason == _BY_TAINT else "",
         cut_off=any(one.get("reason") == _CUT_OFF for one in told),
     )
 

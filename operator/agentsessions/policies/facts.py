@@ -28,6 +28,8 @@ _PULL_REASONS = frozenset(
 
 DEFAULT_GRACE_SECONDS = 30
 """The grace period of Kubernetes, where nobody says another."""
+BY_TAINT_MANAGER = "DeletionByTaintManager"
+"""The reason by which a pod's condition says that the taint manager put an end to it."""
 TERMINAL = ("Succeeded", "Failed")
 """Phases of a pod of which no container will run again."""
 
@@ -98,7 +100,7 @@ class PodFacts:
         containers
         (https://github.com/kubernetes/kubernetes/blob/master/pkg/controller/util/node/controller_utils.go).
         """
-        by_taint = self.disrupted_by == "DeletionByTaintManager" and self.cut_off
+        by_taint = self.disrupted_by == BY_TAINT_MANAGER and self.cut_off
         return by_taint or self.disrupted_by == "DeletionByPodGC"
 
     @property

@@ -2,7 +2,6 @@
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -109,13 +108,13 @@ async def last_words(session: AgentSession, host: Host, kube: Kube, deleted: Del
     """
     if (pod := deleted.recall(host.pod_uid or "")) is not None:
         return pod
-    with suppress(KubeError):
-        told = as_told(
-            host, await kube.list(CORE_EVENTS, session.metadata.namespace, fieldSelector=_about(session, host))
-        )
-        # Events do not name owners; the pod that status names was the session's.
-        return replace(told, owner_uid=session.metadata.uid) if told is not None else None
-    return None
+    try:
+        events = await kube.list(CORE_EVENTS, session.metadata.namespace, fieldSelector=_about(session, host))
+    except KubeError:
+        return None
+    told = as_told(host, events)
+    # Events do not name owners; the pod that status names was the session's.
+    return replace(told, owner_uid=session.metadata.uid) if told is not None else None
 
 
 def _about(session: AgentSession, host: Host) -> str:

@@ -8,7 +8,7 @@ from agentsessions.api.config import OperatorConfig
 from agentsessions.kube.paths import CORE_EVENTS, EVENTS, PODS, SESSIONS
 from unit import kubelet
 from unit.kstatus import kstatus
-from unit.make import NAMESPACE, NOW, make_session, stamp
+from unit.make import NAMESPACE, NOW, make_session
 from unit.operator_at_work import Operator, start_world
 from unit.situations import message, pod_of, ready
 
@@ -75,15 +75,9 @@ def test_a_missing_secret_is_found_in_the_nodes_events() -> None:
     operator.settle()
     pod = pod_of(world)
     world.set_pod(pod, kubelet.creating())
-    warning = {
-        "metadata": {"name": "e1", "namespace": NAMESPACE},
-        "involvedObject": {"uid": pod["metadata"]["uid"]},
-        "type": "Warning",
-        "reason": "FailedMount",
-        "message": 'MountVolume.SetUp failed for volume "session" : secret "task" not found',
-        "lastTimestamp": "2026-05-04T12:00:05Z",
-    }
-    world.add(CORE_EVENTS, warning)
+    text = 'MountVolume.SetUp failed for volume "session" : secret "task" not found'
+    warning = kubelet.event(pod, "FailedMount", text, NOW + timedelta(seconds=5))
+    world.add(CORE_EVENTS, warning | {"type": "Warning"})
     operator.settle()
     assert ready(world) == ("False", "Starting")
     world.now += timedelta(seconds=10)
@@ -159,15 +153,8 @@ def test_a_complaint_that_the_node_no_longer_repeats_is_an_old_one(age: int, rea
     world, operator = start_world()
     operator.settle()
     world.set_pod(pod_of(world), kubelet.creating())
-    warning = {
-        "metadata": {"name": "e1", "namespace": NAMESPACE},
-        "involvedObject": {"uid": pod_of(world)["metadata"]["uid"]},
-        "type": "Warning",
-        "reason": "FailedMount",
-        "message": "timed out",
-        "lastTimestamp": stamp(world.now),
-    }
-    world.add(CORE_EVENTS, warning)
+    warning = kubelet.event(pod_of(world), "FailedMount", "timed out", world.now)
+    world.add(CORE_EVENTS, warning | {"type": "Warning"})
     world.now += timedelta(minutes=age)
     operator.settle()
     assert ready(world) == ("False", reason)

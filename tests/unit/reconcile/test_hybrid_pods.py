@@ -129,8 +129,7 @@ def test_an_operator_that_was_not_there_learns_from_events_how_a_pod_ended() -> 
     on.taint_manager_posts()
     on.lose(own_pod(1))
     on.settle()
-    last = on.session().status.last_termination
-    assert last is not None
+    last = on.last_end()
     assert (last.reason, last.exit_code, last.node) == ("Evicted", None, "n1")
     assert last.message == f"TaintManagerEviction: {kubelet.MARKED}"
     assert (on.session().status.disruptions, on.session().status.failures) == (1, 0)
@@ -142,9 +141,7 @@ def test_a_taint_that_was_taken_back_has_ended_nothing() -> None:
     on.taint_manager_posts("Cancelling deletion of Pod default/hello")
     on.lose(own_pod(1))
     on.settle()
-    last = on.session().status.last_termination
-    assert last is not None
-    assert last.reason == "HostLost"
+    assert on.last_end().reason == "HostLost"
 
 
 def _no_events(when: str, request: Request) -> None:
@@ -158,9 +155,7 @@ def test_a_session_goes_on_though_nobody_may_ask_for_events() -> None:
     on.lose(own_pod(1))
     on.world.around = _no_events
     on.settle()
-    last = on.session().status.last_termination
-    assert last is not None
-    assert last.reason == "HostLost"
+    assert on.last_end().reason == "HostLost"
     assert on.pods() == [own_pod(2)]
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from agentsessions.api.base import Json
 from agentsessions.api.host import Beginning, Phase
-from agentsessions.kube.paths import CORE_EVENTS, PODS, SESSIONS
+from agentsessions.kube.paths import PODS, SESSIONS
 from unit import kubelet
 from unit.hybrid import NAME, UID, Stage, awake, in_pool, make_nap, own_pod, serving, sleep, start
 from unit.make import NAMESPACE, NOW, SessionMaker, stamp
@@ -209,13 +209,11 @@ def test_a_probe_that_failed_is_told_apart_by_the_nodes_event() -> None:
     said = "Container agent failed liveness probe, will be restarted"
     on.kubelet_posts("Killing", said, on.world.now - timedelta(seconds=5))
     crash(on, exit_code=0, reason="Completed")
-    last = on.session().status.last_termination
-    assert last is not None
+    last = on.last_end()
     assert (last.reason, last.exit_code) == ("ProbeFailed", 0)
-    reads = [r for r in on.world.requests if (r.verb, r.plural) == ("LIST", CORE_EVENTS.plural)]
+    asked = on.asked_for_events()
     on.look()
-    after = [r for r in on.world.requests if (r.verb, r.plural) == ("LIST", CORE_EVENTS.plural)]
-    assert len(after) == len(reads), "asked once for each end"
+    assert on.asked_for_events() == asked, "asked once for each end"
 
 
 def in_a_loop(maker: SessionMaker | None = None) -> Stage:
@@ -504,8 +502,7 @@ def test_a_pod_of_whose_container_nothing_is_known_has_no_exit_code() -> None:
     (pod,) = on.world.pods()
     on.world.set_pod(pod, kubelet.node_lost())
     on.settle()
-    last = on.session().status.last_termination
-    assert last is not None
+    last = on.last_end()
     assert (last.reason, last.exit_code, last.finished_at) == ("NodeLost", None, on.world.now)
 
 
@@ -539,8 +536,7 @@ def test_the_death_of_the_agents_process_is_told_by_its_host_and_written_once() 
     died = {"reason": "AgentCrashed", "message": "The agent's process died.", "time": on.world.now, "exit_code": 137}
     on.tell(fault=died)
     assert on.settle() == 2, "a status and an event"
-    last = on.session().status.last_termination
-    assert last is not None
+    last = on.last_end()
     assert (last.reason, last.finished_at, last.in_place) == ("CLIFailed", on.world.now, True)
     assert last.exit_code == 137
     assert on.says() == ("True", "Running")
@@ -562,8 +558,7 @@ def test_a_death_that_a_turn_has_followed_before_anybody_looked_is_told_once_all
     died = {"reason": "AgentCrashed", "message": "The agent's process died.", "time": on.world.now}
     on.tell(death=died, fault=None)
     on.settle()
-    last = on.session().status.last_termination
-    assert last is not None
+    last = on.last_end()
     assert (last.reason, last.in_place) == ("CLIFailed", True)
     assert on.says() == ("True", "Running")
     on.idle(600)
@@ -599,8 +594,7 @@ def test_a_process_that_was_killed_for_memory_is_told_apart_and_counted_once() -
     killed = {"reason": "AgentOomKilled", "message": "The agent's process was killed.", "time": on.world.now}
     on.tell(fault=killed, oom_kills=2)
     assert on.settle() == 2, "a status and an event"
-    last = on.session().status.last_termination
-    assert last is not None
+    last = on.last_end()
     assert (last.reason, last.in_place) == ("OOMKilled", True)
     assert (on.session().status.oom_kills, on.session().status.restarts, on.session().status.failures) == (2, 0, 0)
     on.idle(60)

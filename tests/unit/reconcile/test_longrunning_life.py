@@ -291,8 +291,7 @@ async def test_how_its_host_ended_is_told_by_events_of_that_very_pod(names_uid: 
         on.lose_pod(was.pod)
         await on.follow()
         await on.settle()
-        last = on.session().status.last_termination
-        assert last is not None
+        last = on.last_end()
         assert (last.reason, last.pod_uid) == (told, was.pod_uid)
 
 
@@ -343,8 +342,7 @@ async def test_a_host_that_the_operator_gives_up_was_lost_with_its_node() -> Non
         assert was.pod not in [pod["metadata"]["name"] for pod in on.world.pods()]
         await on.follow()
         await on.settle()
-        last = on.session().status.last_termination
-        assert last is not None
+        last = on.last_end()
         assert (last.reason, last.pod_uid) == ("NodeLost", was.pod_uid)
 
 

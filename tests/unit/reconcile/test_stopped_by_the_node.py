@@ -76,8 +76,7 @@ def test_an_eviction_that_only_an_event_tells_of_is_told(busy: bool) -> None:
         stopped(on)
     on.kubelet_posts("Evicted", kubelet.EVICTED_VOLUME, on.world.now)
     ends(on, kubelet.ended(0, at=on.world.now))
-    last = on.session().status.last_termination
-    assert last is not None
+    last = on.last_end()
     assert (last.reason, last.message, last.exit_code) == ("EphemeralStorageExceeded", kubelet.EVICTED_VOLUME, 0)
     assert on.session().status.failures == 1
 
@@ -90,8 +89,7 @@ def test_an_eviction_that_nothing_tells_of_is_one_for_the_pods_own_use_of_disk(b
     if not busy:
         stopped(on)
     ends(on, kubelet.ended(0, at=on.world.now))
-    last = on.session().status.last_termination
-    assert last is not None
+    last = on.last_end()
     assert (last.reason, last.exit_code) == ("EphemeralStorageExceeded", 0)
     assert "says nothing else" in last.message
     assert (on.session().status.failures, on.session().status.disruptions) == (1, 0)
@@ -116,9 +114,7 @@ def test_a_message_meanwhile_wakes_it_as_soon_as_its_pod_is_over(asked_for: str)
     on.start_pods()
     on.settle()
     assert on.says() == ("True", "Running")
-    last = on.session().status.last_termination
-    assert last is not None
-    assert last.reason == "Evicted"
+    assert on.last_end().reason == "Evicted"
 
 
 def test_an_operator_that_has_heard_nothing_of_it_has_it_go_on_elsewhere() -> None:
@@ -129,9 +125,7 @@ def test_an_operator_that_has_heard_nothing_of_it_has_it_go_on_elsewhere() -> No
     (pod,) = on.world.pods()
     on.world.set_pod(pod, kubelet.evicted())
     on.settle()
-    last = on.session().status.last_termination
-    assert last is not None
-    assert last.reason == "Evicted"
+    assert on.last_end().reason == "Evicted"
     assert on.pods() == [own_pod(2)]
 
 
@@ -194,9 +188,7 @@ def test_one_that_is_to_be_suspended_rests_when_its_end_is_told() -> None:
     on.end_pods()
     on.settle()
     assert on.says() == ("True", "Suspended")
-    last = on.session().status.last_termination
-    assert last is not None
-    assert last.reason == "EphemeralStorageExceeded"
+    assert on.last_end().reason == "EphemeralStorageExceeded"
     assert on.events() == ["EphemeralStorageExceeded"]
 
 

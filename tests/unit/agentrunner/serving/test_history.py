@@ -20,7 +20,6 @@ def path(tmp_path: Path) -> Path:
 def turn(path: Path, lines: bytes) -> bool:
     """Return whether a turn that wrote these lines is whole."""
     found = History(path)
-    found.facts()
     found.turn_begins()
     with path.open("ab") as file:
         file.write(lines)
